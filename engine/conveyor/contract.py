@@ -1,0 +1,480 @@
+"""All that a connector may import from Conveyor.
+
+A connector puts one file into one kind of destination. It is synchronous, it is used by one thread at a
+time, and it decides nothing about retries: it classifies what went wrong (:class:`DeliveryError`), the
+engine decides what follows. Everything in this module is covered by the compatibility promise of
+``CONTRACT_VERSION``; nothing else of the engine is.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
+
+from conveyor.paths.names import NameRules
+
+if TYPE_CHECKING:
+    from conveyor.network import Network
+
+__all__ = [
+    "CONTRACT_VERSION",
+    "AttemptCancelled",
+    "AttemptContext",
+    "Buffers",
+    "Capabilities",
+    "CheckReport",
+    "CheckStep",
+    "ConflictPolicy",
+    "Connector",
+    "ConnectorEnv",
+    "ConnectorSpec",
+    "DeliveryError",
+    "ErrorKind",
+    "Found",
+    "FoundKind",
+    "Json",
+    "Log",
+    "Memory",
+    "NameRules",
+    "Parcel",
+    "Receipt",
+    "Scope",
+    "State",
+    "Target",
+]
+
+CONTRACT_VERSION = 1
+"""Raised when a change breaks connectors that were written against the number before."""
+
+Json: TypeAlias = "str | int | float | bool | None | Sequence[Json] | Mapping[str, Json]"
+"""What JSON can say; all that state and memory may hold."""
+
+State: TypeAlias = Mapping[str, Json]
+"""What a delivery remembers between attempts: upload id, session URL, chosen name, temporary name."""
+
+
+class ErrorKind(enum.StrEnum):
+    """What went wrong, as far as the engine's next step depends on it. A closed set."""
+
+    TRANSIENT = "TRANSIENT"
+    """Likely to pass: 5xx, reset, timeout before the answer, DNS hiccup. Next step of the schedule."""
+    UNKNOWN_OUTCOME = "UNKNOWN_OUTCOME"
+    """The bytes were sent and no answer was read: the destination may hold them. Looked for, then retried."""
+    INTEGRITY = "INTEGRITY"
+    """Size or digest at the destination differs from the payload's. Nothing wrong stays visible. Retried."""
+    SESSION_LOST = "SESSION_LOST"
+    """The saved upload session is gone. One restart from byte 0 within the attempt, then retried."""
+    THROTTLED = "THROTTLED"
+    """The destination asks to slow down. It pauses for ``retry_after``; not charged."""
+    AUTH_EXPIRED = "AUTH_EXPIRED"
+    """An access token ran out. One forced refresh within the attempt."""
+    AUTH_REVOKED = "AUTH_REVOKED"
+    """Login refused, key revoked, scope missing. The destination is held until a person acts; not charged."""
+    QUOTA = "QUOTA"
+    """Account, folder or disk full. The destination is held and probed; not charged."""
+    CONFIG = "CONFIG"
+    """Bucket missing, forbidden, host key changed, TLS refused: held until edited or probed; not charged."""
+    NAME = "NAME"
+    """The path is illegal or too long there. Final."""
+    TOO_LARGE = "TOO_LARGE"
+    """Above the destination's size limit. Final."""
+    CONFLICT = "CONFLICT"
+    """The name is taken and the policy is ``fail``. Final."""
+    REJECTED = "REJECTED"
+    """The destination refuses this item for good (a webhook's ``permanent_statuses``). Final."""
+    GONE = "GONE"
+    """The destination says it no longer exists (webhook 410). It is deactivated until ``resume``."""
+    SOURCE = "SOURCE"
+    """The payload vanished or changed. Final."""
+    WORKER_LOST = "WORKER_LOST"
+    """The engine's: the worker died or froze during the attempt. Connectors never raise it."""
+    EXPIRED = "EXPIRED"
+    """The engine's: older than ``expire_after``. Connectors never raise it."""
+
+
+class Scope(enum.StrEnum):
+    """How far a throttle or a refusal reaches."""
+
+    DELIVERY = "delivery"
+    DESTINATION = "destination"
+    CONNECTION = "connection"
+
+
+class ConflictPolicy(enum.StrEnum):
+    """What happens when the destination already holds something under the path."""
+
+    RENAME = "rename"
+    OVERWRITE = "overwrite"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+class DeliveryError(Exception):
+    """The only error that leaves a connector.
+
+    Args:
+        kind: What went wrong; the engine decides from it alone.
+        message: One sentence for the operator. Never holds a secret: no URL with credentials, no header, no
+            SDK exception object.
+        retry_after: Seconds that the destination asked to wait (already parsed from either header form).
+        scope: How far a THROTTLED, AUTH_*, QUOTA or CONFIG reaches.
+        hint: What the operator can do about it.
+        code: The HTTP status or protocol code, as text (``"503"``, ``"SlowDown"``, ``"550"``).
+        response: The beginning of the answer, for the record; the engine bounds and redacts it.
+    """
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        scope: Scope = Scope.DESTINATION,
+        hint: str | None = None,
+        code: str | int | None = None,
+        response: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.retry_after = retry_after
+        self.scope = scope
+        self.hint = hint
+        self.code = None if code is None else str(code)
+        self.response = response
+
+    def __repr__(self) -> str:
+        return f"DeliveryError({self.kind}, {self.message!r})"
+
+
+class AttemptCancelled(BaseException):
+    """Raised by the context when the attempt must stop: fenced out, cancelled, past its deadline, shutdown.
+
+    Connectors let it pass and leave nothing visible. It derives from ``BaseException`` so that a connector's
+    ``except Exception`` around an SDK call does not turn it into a failure of the destination.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a connector promises. Declared: tested by the suite. Not declared: refused before any I/O.
+
+    Attributes:
+        atomic: A reader never sees a part of the file under the final name.
+        create_only: ``fail``, ``skip`` and ``rename`` rest on the server's own precondition.
+        resumable: A half-sent file is continued from ``context.state`` by another worker.
+        find: ``find`` is implemented.
+        digest: Name of the digest the destination is asked to verify or report (``"sha256"``, ``"md5"`` …).
+        digests: Further digests that submission must compute for this connector, by ``hashlib`` name.
+        conflicts: The policies it carries out.
+        max_size: Largest file in bytes.
+        names: Which names are legal there.
+        concurrency: Default number of simultaneous attempts per destination.
+        deletes: ``check`` and ``abandon`` can remove what was written (a webhook cannot).
+        observable: The suite can look at what arrived by a second route, by path.
+    """
+
+    atomic: bool = False
+    create_only: bool = False
+    resumable: bool = False
+    find: bool = False
+    digest: str | None = None
+    digests: tuple[str, ...] = ()
+    conflicts: frozenset[ConflictPolicy] = frozenset(ConflictPolicy)
+    max_size: int | None = None
+    names: NameRules = field(default_factory=NameRules)
+    concurrency: int = 8
+    deletes: bool = True
+    observable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """The file to deliver.
+
+    Attributes:
+        delivery_id: The same on every attempt of this delivery; what a receiver de-duplicates by.
+        job_id: The submitted job.
+        filename: The submitted file name, as it came from the sender. Not safe as a path.
+        size: Bytes.
+        media_type: MIME type, for instance ``image/jpeg``.
+        digests: Hex digests by hashlib name; ``sha256`` and ``md5`` are always there.
+        submitted_at: Seconds since the epoch, UTC.
+        session_id, image_id, image_index, source: Metadata of the job; None when not given.
+        tags: As submitted, ``key:value`` or bare.
+        meta: Further metadata of the job.
+        open: Returns a fresh seekable stream at byte 0 for each call. Reading it raises
+            ``DeliveryError(SOURCE)`` when the payload is gone, changed or ends early.
+    """
+
+    delivery_id: str
+    job_id: str
+    filename: str
+    size: int
+    media_type: str
+    digests: Mapping[str, str]
+    submitted_at: float
+    open: Callable[[], BinaryIO]
+    session_id: str | None = None
+    image_id: str | None = None
+    image_index: int | None = None
+    source: str | None = None
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to put it: rendered, made legal for the destination, and the same on every attempt of a cycle."""
+
+    path: str
+    conflict: ConflictPolicy
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The path's levels; the last one is the file name."""
+        return tuple(self.path.split("/"))
+
+    @property
+    def name(self) -> str:
+        """The file name."""
+        return self.path.rsplit("/", 1)[-1]
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The folders above the file, outermost first."""
+        return self.segments[:-1]
+
+    def numbered(self, number: int) -> str:
+        """The path that ``rename`` tries next: ``a/photo.jpg`` → ``a/photo (1).jpg`` for 1; itself for 0."""
+        if number == 0:
+            return self.path
+        head, _, name = self.path.rpartition("/")
+        stem, dot, ext = name.rpartition(".")
+        if not stem:
+            stem, dot, ext = name, "", ""
+        changed = f"{stem} ({number}){dot}{ext}"
+        return f"{head}/{changed}" if head else changed
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the destination holds after success.
+
+    Attributes:
+        reference: What finds it again there: a key, an id, a path, a URL without credentials.
+        size: Bytes, as the destination reports them where it does.
+        digest: ``algorithm:hex`` as the destination reports or has checked it; None where it offers none.
+        verified: How it was verified: ``"sha256"``, ``"md5"``, ``"size"``, ``"accepted"`` (2xx only) …
+        version: Version id, revision or ETag.
+        path: The path actually used, which ``rename`` may have changed.
+        renamed: True when ``path`` is not the target's.
+        skipped: True when ``skip`` left an existing file in place.
+        superseded: True when a later job's file was left in place (set by the engine).
+        extra: Further facts worth keeping, small.
+    """
+
+    reference: str
+    size: int | None = None
+    digest: str | None = None
+    verified: str = "accepted"
+    version: str | None = None
+    path: str | None = None
+    renamed: bool = False
+    skipped: bool = False
+    superseded: bool = False
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+
+class FoundKind(enum.StrEnum):
+    """What ``find`` learnt about the target after an attempt with an unknown end."""
+
+    MINE = "mine"
+    """Written by this delivery and complete: settles it."""
+    SAME_BYTES = "same_bytes"
+    """Equal by a strong digest, author unknown: settles it under ``overwrite`` and ``skip``."""
+    ABSENT = "absent"
+    """Nothing there."""
+    OTHER = "other"
+    """Something else is there."""
+    UNSURE = "unsure"
+    """Cannot tell: the engine delivers again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Answer of ``find``; ``receipt`` accompanies MINE and SAME_BYTES."""
+
+    kind: FoundKind
+    receipt: Receipt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStep:
+    """One step of ``check``: what was tried and whether it is permitted there."""
+
+    name: str
+    done: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What ``check`` did: log in; write, verify and delete a canary where permitted."""
+
+    steps: tuple[CheckStep, ...]
+
+
+class Log(Protocol):
+    """A structured logger bound to the delivery."""
+
+    def debug(self, event: str, **fields: object) -> None: ...
+    def info(self, event: str, **fields: object) -> None: ...
+    def warning(self, event: str, **fields: object) -> None: ...
+
+
+class AttemptContext(Protocol):
+    """The engine's side of one attempt. All methods may raise :class:`AttemptCancelled`."""
+
+    @property
+    def attempt(self) -> int:
+        """The attempt's number, from 1, growing over all cycles."""
+
+    @property
+    def fence(self) -> int:
+        """Grows with every claim; part of each temporary name, so that no two workers share one."""
+
+    @property
+    def state(self) -> State:
+        """What earlier attempts of this delivery saved; empty when endpoint, path or payload changed."""
+
+    @property
+    def log(self) -> Log:
+        """A logger bound to the delivery."""
+
+    def save(self, **state: Json) -> None:
+        """Merge into ``state`` and commit it, encrypted and fenced, before returning; None removes a key.
+
+        Must precede the server-side effect that it records.
+        """
+
+    def before_commit(self) -> None:
+        """Call directly before the step that publishes (rename, complete, commit, last byte).
+
+        Re-checks with the ledger that this attempt still owns the delivery, so that a frozen worker that
+        wakes up publishes nothing.
+        """
+
+    def progress(self, count: int) -> None:
+        """Report ``count`` more bytes sent. Call it for every chunk: it feeds the idle limit."""
+
+    def check(self) -> None:
+        """Raise when the attempt must stop. ``progress`` does it too."""
+
+    def remaining(self) -> float:
+        """Seconds until the attempt's deadline, never negative; use it for timeouts of single calls."""
+
+    def uploaded(self) -> None:
+        """The last body byte is out: from here the answer's own time limit counts, not the transfer's."""
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Time a phase for the record: ``connect``, ``transfer`` or ``commit``."""
+
+
+class Buffers(Protocol):
+    """Chunk memory from one budget per process."""
+
+    def chunk(self, size: int) -> AbstractContextManager[memoryview]:
+        """Borrow ``size`` bytes (at most 64 MiB); blocks until the budget has them."""
+
+
+class Memory(Protocol):
+    """What a destination remembers in the ledger across deliveries and processes: host keys, folder ids."""
+
+    def get(self, key: str) -> Json:
+        """The value, or None."""
+
+    def put_if_absent(self, key: str, value: Json) -> Json:
+        """Store ``value`` unless there is one; returns what is stored afterwards, atomically."""
+
+    def forget(self, key: str) -> None:
+        """Remove the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorEnv:
+    """What the engine lends a connector for its whole life.
+
+    Attributes:
+        destination: The destination's id.
+        network: Dials only addresses that the network policy allows; builds HTTP pools and TLS contexts.
+        buffers: Chunk memory.
+        memory: The destination's own small store in the ledger.
+        log: A logger bound to the destination.
+        clock: Seconds since the epoch, UTC.
+        concurrency: How many connectors of this destination live in this process at most.
+    """
+
+    destination: str
+    network: Network
+    buffers: Buffers
+    memory: Memory
+    log: Log
+    clock: Callable[[], float]
+    concurrency: int = 8
+
+
+class Connector(Protocol):
+    """One open connection to one destination. Made by ``factory(options, env)``; no I/O in the constructor.
+
+    All methods raise :class:`DeliveryError` and let :class:`AttemptCancelled` pass; nothing else leaves them.
+    """
+
+    def deliver(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
+        """Put the parcel at the target by its conflict policy, verified; or raise and leave nothing visible."""
+
+    def find(self, parcel: Parcel, target: Target, context: AttemptContext) -> Found:
+        """Tell whether an earlier attempt of this delivery arrived. Only with the capability ``find``."""
+
+    def abandon(self, state: State, context: AttemptContext) -> None:
+        """Remove what a dead delivery left: parts, temporary files, sessions. Nothing there is success."""
+
+    def check(self, context: AttemptContext) -> CheckReport:
+        """Log in and try what ``deliver`` needs; raise what ``deliver`` would raise."""
+
+    def close(self) -> None:
+        """Release sockets and threads. Idempotent; never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorSpec:
+    """How a plugin announces one destination type, without importing its SDK.
+
+    Attributes:
+        type: The word in the YAML, for instance ``"s3"``.
+        summary: One line for ``conveyor connectors``.
+        factory: ``"module:callable"``, imported on the first delivery: ``factory(options, env) -> Connector``.
+        options: ``"module:Model"``, a pydantic model; imported when a destination of this type is configured, so
+            its module must not import the SDK.
+        capabilities: What it promises.
+        extra: What to install when the SDK is missing, for instance ``"conveyor[s3]"``.
+        presets: Options implied by an alias type: ``sftp`` is ``ftp`` with ``{"protocol": "sftp"}``.
+        contract: The CONTRACT_VERSION it was written against.
+        example: A small YAML example of the options, for ``conveyor connectors show``.
+    """
+
+    type: str
+    summary: str
+    factory: str
+    options: str
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    extra: str | None = None
+    presets: Mapping[str, Any] = field(default_factory=dict)
+    contract: int = CONTRACT_VERSION
+    example: str = ""
+
+
+Specs: TypeAlias = Iterable[ConnectorSpec]

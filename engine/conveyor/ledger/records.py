@@ -1,0 +1,347 @@
+"""What goes into the ledger and comes out of it, as plain frozen values. Times are microseconds UTC."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from conveyor.contract import ConflictPolicy, ErrorKind
+
+
+class Status(enum.StrEnum):
+    """A delivery's stored status. ``held`` and ``retrying`` are derived, never stored."""
+
+    PENDING = "pending"
+    DELIVERING = "delivering"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+OPEN = frozenset({Status.PENDING, Status.DELIVERING})
+"""Statuses of a delivery that is not yet final."""
+
+
+class AttemptOutcome(enum.StrEnum):
+    """How one attempt ended; RUNNING while it has not."""
+
+    RUNNING = "running"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    LOST = "lost"
+    GIVEN_BACK = "given_back"
+    CANCELLED = "cancelled"
+
+
+class PayloadState(enum.StrEnum):
+    """A payload is removed in two steps, so that no crash leaves a row that promises bytes."""
+
+    PRESENT = "present"
+    REMOVING = "removing"
+    REMOVED = "removed"
+
+
+class BlockReason(enum.StrEnum):
+    """Why a destination is not served. Stored with the destination, shown as ``state_reason``."""
+
+    THROTTLED = "throttled"
+    NEEDS_LOGIN = "needs_login"
+    QUOTA = "quota"
+    CONFIG = "config_error"
+    DEACTIVATED = "deactivated"
+    BREAKER = "breaker"
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadRecord:
+    """Where a job's bytes lie. ``location`` is relative to the store, or absolute when ``in_place``."""
+
+    id: str
+    location: str
+    in_place: bool
+    size: int
+    digests: Mapping[str, str]
+    fingerprint: str | None = None
+    """``size:mtime_ns:inode`` of an in-place file at submission."""
+    state: PayloadState = PayloadState.PRESENT
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One submitted file with its metadata."""
+
+    id: str
+    created_at: int
+    filename: str
+    media_type: str
+    payload: PayloadRecord
+    key: str | None = None
+    session_id: str | None = None
+    image_id: str | None = None
+    image_index: int | None = None
+    source: str | None = None
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """One destination of a job that is being submitted."""
+
+    id: str
+    destination: str
+    type: str
+    expires_at: int
+    next_attempt_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A job to be stored with its deliveries, in one transaction."""
+
+    job: JobRecord
+    deliveries: tuple[NewDelivery, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The job that now stands in the ledger; ``created`` is False when the key had been used before."""
+
+    job_id: str
+    deliveries: Mapping[str, str]
+    """Delivery id by destination id."""
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Path and conflict policy of a cycle, rendered once, at its first claim."""
+
+    path: str
+    conflict: ConflictPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How many deliveries of one destination a claim may take."""
+
+    destination: str
+    limit: int
+    cap: int
+    revision: str
+    place: Callable[[JobRecord, str, int], Placement | None]
+    """``(job, delivery_id, cycle)`` → placement, or None when it cannot be rendered (the attempt says why)."""
+    probe: bool = False
+    """The destination is blocked and its probe is due: exactly one, only if nothing of it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery that this worker holds under ``fence``."""
+
+    delivery_id: str
+    destination: str
+    job: JobRecord
+    fence: int
+    attempt: int
+    cycle: int
+    failures: int
+    lost_in_a_row: int
+    throttled_since: int | None
+    placement: Placement | None
+    state: bytes | None
+    """Encrypted connector state as last saved, still bound to its endpoint, path and payload."""
+    look_first: bool
+    """The previous attempt of this cycle ended lost or unknown: ask ``find`` before delivering."""
+    revision: str
+    started_at: int
+    probe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A destination's new block: not served until ``until`` (None: until a person acts), then one probe."""
+
+    reason: BlockReason
+    until: int | None
+    step: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptReport:
+    """What is written when an attempt ends. Texts are bounded and redacted before they get here."""
+
+    delivery_id: str
+    destination: str
+    fence: int
+    attempt: int
+    outcome: AttemptOutcome
+    status: Status
+    """The delivery's next status: delivered, failed, or pending (``next_attempt_at`` says when)."""
+    started_at: int
+    finished_at: int
+    next_attempt_at: int | None = None
+    charged: bool = False
+    failures: int = 0
+    """The delivery's new count of charged failures in this cycle."""
+    lost_in_a_row: int = 0
+    throttled_since: int | None = None
+    look_first: bool = False
+    follows: str = "none"
+    """What happens next, for people: ``retry``, ``hold``, ``final``, ``none`` …"""
+    kind: ErrorKind | None = None
+    message: str | None = None
+    hint: str | None = None
+    code: str | None = None
+    response: str | None = None
+    bytes_sent: int = 0
+    timings: Mapping[str, float] = field(default_factory=dict)
+    receipt: Mapping[str, Any] | None = None
+    block: Block | None = None
+    """Set when the error blocks the whole destination."""
+    clears_block: bool = False
+    """Set when the attempt showed that the destination serves again."""
+    cleanup: bool = False
+    """Final and failed with saved state: something must be abandoned at the destination."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the ledger knows of a destination beside its config."""
+
+    destination: str
+    paused_at: int | None = None
+    pause_note: str | None = None
+    block: Block | None = None
+    blocked_since: int | None = None
+    block_revision: str | None = None
+    last_served: int = 0
+    last_delivered_at: int | None = None
+    last_failed_at: int | None = None
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DueDestination:
+    """A destination with at least one pending delivery, with its earliest due time."""
+
+    destination: str
+    next_attempt_at: int
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """One delivery as listings see it."""
+
+    id: str
+    job_id: str
+    destination: str
+    type: str
+    status: Status
+    cycle: int
+    attempt: int
+    failures: int
+    lost_in_a_row: int
+    fence: int
+    next_attempt_at: int | None
+    created_at: int
+    updated_at: int
+    finished_at: int | None
+    expires_at: int
+    path: str | None
+    conflict: ConflictPolicy | None
+    revision: str | None
+    worker: str | None
+    receipt: Mapping[str, Any] | None
+    last_error: str | None
+    last_error_kind: ErrorKind | None
+    replay_of: str | None
+    job: JobRecord
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One attempt as ``show`` prints it."""
+
+    delivery_id: str
+    attempt: int
+    cycle: int
+    fence: int
+    worker: str
+    started_at: int
+    finished_at: int | None
+    outcome: AttemptOutcome
+    charged: bool
+    kind: ErrorKind | None
+    message: str | None
+    hint: str | None
+    code: str | None
+    response: str | None
+    bytes_sent: int
+    timings: Mapping[str, float]
+    reference: str | None
+    revision: str | None
+    follows: str | None
+    next_attempt_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which deliveries a listing, replay or cancel means. Empty fields do not filter."""
+
+    ids: tuple[str, ...] = ()
+    """Delivery or job ids."""
+    statuses: frozenset[Status] = frozenset()
+    destinations: frozenset[str] = frozenset()
+    not_destinations: frozenset[str] = frozenset()
+    held: tuple[frozenset[str], bool] | None = None
+    """(destination ids that are held, True: only theirs / False: none of theirs); pending ones only."""
+    retrying: bool = False
+    """Pending with at least one failure in this cycle."""
+    sessions: frozenset[str] = frozenset()
+    error_kinds: frozenset[ErrorKind] = frozenset()
+    since: int | None = None
+    until: int | None = None
+    """Bounds of the delivery's creation, microseconds, ``since`` inclusive, ``until`` exclusive."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """A process that holds leases. Its one lease covers all its claims."""
+
+    id: str
+    host: str
+    boot_id: str
+    pid_namespace: str
+    pid: int
+    pid_start: str
+    threads: int
+    started_at: int
+    lease_until: int
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cleanup:
+    """Something that a dead delivery left at its destination, to be abandoned."""
+
+    id: str
+    delivery_id: str
+    destination: str
+    state: bytes
+    attempts: int
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderResult:
+    """What a replay or a cancel did."""
+
+    matched: int
+    done: tuple[str, ...]
+    skipped: Mapping[str, str]
+    """Reason by delivery id."""
