@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 from conveyor.paths.names import NameRules
 
 if TYPE_CHECKING:
+    from conveyor.config.options import Options as Options
     from conveyor.network import Network
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Log",
     "Memory",
     "NameRules",
+    "Options",
     "Parcel",
     "Receipt",
     "Scope",
@@ -478,3 +480,12 @@ class ConnectorSpec:
 
 
 Specs: TypeAlias = Iterable[ConnectorSpec]
+
+
+def __getattr__(name: str) -> Any:
+    """``Options``, the base of option models, on first use: this module must not import pydantic."""
+    if name == "Options":
+        from conveyor.config.options import Options
+
+        return Options
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

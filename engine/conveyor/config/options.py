@@ -1,0 +1,95 @@
+"""The base of every option model: connectors' options and the engine's own settings.
+
+An option is declared once, as a pydantic field: its type, its default, its help (``description``) and, by
+the type :class:`pydantic.SecretStr`, that it is secret. Validation, ``conveyor connectors show``, the JSON
+Schema, the documentation and redaction are all made from that declaration::
+
+    class S3Options(Options):
+        bucket: str = Field(description="Name of the bucket.")
+        secret_key: SecretStr = Field(description="The secret access key.")
+
+YAML uses snake_case; the camelCase of the published contract (``secretKey``) is accepted as an alias, both
+at once is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from conveyor.config.units import parse_duration, parse_size
+
+__all__ = ["Duration", "Field", "LocalPath", "Options", "SecretStr", "Size"]
+
+BOTH_SPELLINGS = "both_spellings"
+"""The pydantic error type for an option that is given in snake_case and in camelCase."""
+
+_QUANTITY_SCHEMA = {"type": ["string", "number"]}
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema({**_QUANTITY_SCHEMA, "examples": ["30s", "2m", "7d"]}),
+]
+"""Seconds, written as ``30s``, ``2m``, ``1h30m``, ``7d`` or a bare number of seconds."""
+
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    WithJsonSchema({**_QUANTITY_SCHEMA, "examples": ["32KiB", "5GB"]}),
+]
+"""Bytes (or bytes per second), written as ``65536``, ``32KiB``, ``5MB``."""
+
+
+def _under_base(path: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get("base")
+    return Path(base) / path.expanduser() if base is not None else path
+
+
+LocalPath = Annotated[Path, AfterValidator(_under_base)]
+"""A path on this machine; a relative one is relative to the config file."""
+
+
+class Options(BaseModel):
+    """Base of option models: frozen, unknown keys refused, camelCase accepted, no values in error texts."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+        alias_generator=to_camel,
+        hide_input_in_errors=True,
+        coerce_numbers_to_str=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_spelling(cls, data: Any) -> Any:
+        """Refuse an option that is given under both of its names: which one was meant?"""
+        if not isinstance(data, Mapping):
+            return data
+        for name, field in cls.model_fields.items():
+            alias = field.alias
+            if alias is not None and alias != name and name in data and alias in data:
+                raise PydanticCustomError(
+                    BOTH_SPELLINGS,
+                    "{field} and {alias} are the same option; keep one of them",
+                    {"field": name, "alias": alias},
+                )
+        return data

@@ -1,0 +1,96 @@
+"""Durations, sizes and rates as people write them: ``5s``, ``2m``, ``7d``, ``32KiB``, ``1.5 MB``."""
+
+from __future__ import annotations
+
+import math
+import re
+
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+"""Seconds by unit. ``m`` is minutes; a bare number is seconds."""
+
+BYTES = {
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
+"""Bytes by unit, in lower case: SI units are powers of 1000, IEC units (``KiB``) powers of 1024."""
+
+_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
+_DURATION_HELP = "a duration such as 30s, 2m, 1h or 7d (a bare number is seconds)"
+_SIZE_HELP = "a size such as 65536, 32KiB or 5MB"
+
+
+def parse_duration(value: object) -> float:
+    """Turn ``"1h30m"``, ``"5s"``, ``"0.5"`` or a number into seconds.
+
+    Args:
+        value: Text with units ms, s, m, h, d, w, several of them in a row allowed; or a number of seconds.
+
+    Returns:
+        Seconds, finite and not negative.
+
+    Raises:
+        ValueError: With one sentence that says what was expected.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"expected {_DURATION_HELP}")  # noqa: TRY004 -- pydantic reports ValueErrors only
+    seconds = _sum_of_parts(value) if isinstance(value, str) else float(value)
+    if seconds is None or not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f"expected {_DURATION_HELP}")
+    return seconds
+
+
+def _sum_of_parts(text: str) -> float | None:
+    total, position, stripped = 0.0, 0, text.strip()
+    while position < len(stripped):
+        part = _PART.match(stripped, position)
+        if part is None:
+            return None
+        number, unit = part.groups()
+        if not unit and (position or part.end() < len(stripped)):
+            return None  # "1h30" or "5 5": which unit was meant?
+        factor = SECONDS.get(unit.lower() or "s")
+        if factor is None:
+            return None
+        total += float(number) * factor
+        position = part.end()
+    return total if stripped else None
+
+
+def parse_size(value: object) -> int:
+    """Turn ``"32KiB"``, ``"1.5MB"`` or a whole number into bytes; ``"/s"`` at the end is allowed.
+
+    Raises:
+        ValueError: With one sentence that says what was expected.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return int(value)
+    if isinstance(value, str):
+        part = _PART.fullmatch(value.strip().removesuffix("/s").strip())
+        factor = BYTES.get(part.group(2).lower() or "b") if part else None
+        if part and factor is not None:
+            return round(float(part.group(1)) * factor)
+    raise ValueError(f"expected {_SIZE_HELP}")
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as the shortest text that :func:`parse_duration` reads back: ``7d``, ``2m``, ``0.25s``."""
+    for unit in ("w", "d", "h", "m"):
+        factor = SECONDS[unit]
+        if unit != "w" and seconds >= factor and seconds % factor == 0:
+            return f"{int(seconds // factor)}{unit}"
+    return f"{seconds:g}s"
+
+
+def format_size(count: int) -> str:
+    """Bytes as the shortest exact text: ``32KiB``, ``5GiB``, ``1000``."""
+    for unit, name in (("tib", "TiB"), ("gib", "GiB"), ("mib", "MiB"), ("kib", "KiB")):
+        if count and count % BYTES[unit] == 0:
+            return f"{count // BYTES[unit]}{name}"
+    return str(count)
