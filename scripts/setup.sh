@@ -1,0 +1,86 @@
+#!/bin/sh
+# Make, repair or update .venv with one extra of this project: scripts/setup.sh demo|dev
+#
+# Silent and offline when there is nothing to do. The stamp inside .venv is removed before anything is
+# changed and written when everything is there, so whatever interrupts this leaves a folder that the next
+# run knows to be half-made. PYTHON names another interpreter.
+set -eu
+cd "$(dirname "$0")/.."
+extra=${1:?usage: scripts/setup.sh demo|dev}
+venv=.venv
+stamp=$venv/.set-up-finished
+
+say() { printf 'set-up: %s\n' "$*" >&2; }
+
+die() { # message, cure
+    say "$1"
+    printf '  → %s\n' "$2" >&2
+    exit 1
+}
+
+recent_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+# Debian keeps ensurepip, and with it pip for a new environment, in the package python3-venv.
+makes_environments() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
+
+find_python() {
+    recent=
+    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+        recent_enough "$candidate" || continue
+        recent=${recent:-$candidate}
+        if makes_environments "$candidate"; then
+            python=$candidate
+            return
+        fi
+    done
+    [ -n "$recent" ] || die "Python 3.11 or newer is needed, and ${PYTHON:-python3} is not that" \
+        "as root: apt-get install python3 python3-venv    (Debian 12 and newer; else: make PYTHON=/path/to/python)"
+    die "$recent has no venv or no pip (module ensurepip)" "as root: apt-get install $(basename "$recent")-venv"
+}
+
+# What an environment was made for; it holds absolute paths, so a moved folder counts as changed.
+fingerprint() { { cat pyproject.toml engine/conveyor/version.py && pwd -P; } | sha256sum | cut -d ' ' -f 1; }
+
+finished() { # and neither damaged, nor moved, nor made by a Python that is gone, nor by another than asked for
+    [ -f "$stamp" ] && [ "$("$venv/bin/python" -c 'import pip, conveyor, sys; print(sys.prefix)' 2>/dev/null)" = "$(pwd -P)/$venv" ] || return 1
+    [ -z "${PYTHON:-}" ] || [ "$("$PYTHON" -V 2>&1)" = "$("$venv/bin/python" -V 2>&1)" ]
+}
+
+create() {
+    find_python
+    if [ -e "$venv" ] || [ -L "$venv" ]; then
+        say "$venv is half-made, damaged or for another Python: making it anew"
+        rm -rf "$venv" || die "$venv cannot be removed by $(id -un)" "remove it as its owner: rm -rf $PWD/$venv"
+    fi
+    say "creating $venv with $("$python" -V 2>&1)"
+    "$python" -m venv "$venv"
+}
+
+install() {
+    say "installing .[$extra] (the first time takes a minute or two)"
+    [ -t 2 ] && quiet= || quiet=--quiet
+    # Wheels only: nothing is compiled, and no package's own code runs at set-up.
+    "$venv/bin/python" -m pip install --disable-pip-version-check $quiet --only-binary :all: --editable ".[$extra]" ||
+        die "pip could not install what is needed" "look above; then again: the next run starts where it is safe"
+}
+
+if [ -r pyproject.toml ] && command -v flock >/dev/null; then
+    exec 9<pyproject.toml
+    flock 9 # two verbs at once: the second waits and finds the work done
+fi
+
+want=$(fingerprint)
+have=
+! finished || have=$(cat "$stamp")
+case $have in "dev $want" | "$extra $want") exit 0 ;; esac
+
+[ -w . ] || die "$PWD is not writable for $(id -un)" "work in a clone of your own"
+case $have in
+    "") create ;;
+    "dev "*) extra=dev ;; # never less than was there
+esac
+rm -f "$stamp" || die "$venv belongs to somebody else" "remove it as its owner: rm -rf $PWD/$venv"
+install >&2
+printf '%s %s\n' "$extra" "$want" >"$stamp.part"
+mv "$stamp.part" "$stamp"
+say "done"
