@@ -1,1 +1,20 @@
-"""Built-in connectors."""
+"""Built-in connectors, registered by the same entry point that third parties use.
+
+Importing this package imports no SDK and no pydantic: each type's ``spec`` module says what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from conveyor.contract import ConnectorSpec
+from conveyor.hookspecs import hookimpl
+from conveyor_connectors.webhook.spec import SPEC as WEBHOOK
+
+SPECS: tuple[ConnectorSpec, ...] = (WEBHOOK,)
+
+
+@hookimpl
+def conveyor_connectors() -> Iterable[ConnectorSpec]:
+    """The specs of the built-in destination types."""
+    return SPECS

@@ -1,0 +1,1 @@
+"""Destination type ``webhook``: one HTTP POST per delivery."""

@@ -1,0 +1,124 @@
+"""urllib3 under the network policy: connections that dial through it, pools that neither retry nor follow."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, cast
+
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.response import BaseHTTPResponse
+from urllib3.util import make_headers, parse_url
+from urllib3.util.timeout import Timeout
+
+if TYPE_CHECKING:
+    import ssl
+
+    from conveyor.network.network import Network
+
+_NO_LIMIT = 60.0
+"""Seconds to connect where the caller set none: nothing waits for ever."""
+
+
+class _Dialling:
+    """Mixin for urllib3 connections: opens the socket through :class:`Network`."""
+
+    network: Network
+
+    def _new_conn(self) -> socket.socket:
+        conn = cast(HTTPConnection, self)
+        timeout = conn.timeout if isinstance(conn.timeout, int | float) else _NO_LIMIT
+        try:
+            sock = self.network.dial_for(
+                conn._dns_host,
+                conn.port,
+                timeout,
+                to_proxy=conn.proxy is not None,
+                tunnel_to=conn._tunnel_host,
+                options=conn.socket_options,
+                source=conn.source_address,
+            )
+        except socket.gaierror as error:
+            raise NameResolutionError(conn.host, conn, error) from error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(conn, f"no connection within {timeout:g} s") from error
+        except OSError as error:
+            raise NewConnectionError(conn, f"no connection: {error.strerror or error}") from error
+        sock.settimeout(timeout)
+        return sock
+
+
+def connection_classes(
+    network: Network,
+    http: type[HTTPConnection] = HTTPConnection,
+    https: type[HTTPSConnection] = HTTPSConnection,
+) -> tuple[type[HTTPConnection], type[HTTPSConnection]]:
+    """Connection classes that dial through ``network``.
+
+    Args:
+        network: The policy to obey.
+        http: Base of the first class, for instance an SDK's own subclass of urllib3's.
+        https: Base of the second.
+    """
+    plain = type(f"Policed{http.__name__}", (_Dialling, http), {"network": network})
+    secure = type(f"Policed{https.__name__}", (_Dialling, https), {"network": network})
+    return plain, secure
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    """No warning for each request where the operator chose ``verify: false``."""
+
+    def _validate_conn(self, conn: Any) -> None:
+        if conn.is_closed:
+            conn.connect()
+
+
+def _never_follow(network: Network, base: type[PoolManager]) -> type[PoolManager]:
+    """``base`` without redirects and retries, whatever the caller passes."""
+
+    class Policed(base):  # type: ignore[misc, valid-type]
+        def urlopen(self, method: str, url: str, redirect: bool = False, **kw: Any) -> BaseHTTPResponse:
+            kw["retries"] = False
+            if network.proxy is not None:
+                network.check_literal(parse_url(url).host or "")
+            return cast(BaseHTTPResponse, super().urlopen(method, url, redirect=False, **kw))
+
+    return Policed
+
+
+def proxy_headers(proxy: str) -> dict[str, str]:
+    """``Proxy-Authorization`` for a proxy URL with credentials, else nothing."""
+    auth = parse_url(proxy).auth
+    return dict(make_headers(proxy_basic_auth=auth)) if auth else {}
+
+
+def pool(
+    network: Network,
+    *,
+    connections: int,
+    connect_timeout: float,
+    read_timeout: float,
+    context: ssl.SSLContext,
+) -> PoolManager:
+    """A pool manager under ``network``; see :meth:`Network.pool`."""
+    plain, secure = connection_classes(network)
+    options: dict[str, Any] = {
+        "num_pools": 16,
+        "maxsize": connections,
+        "block": False,
+        "timeout": Timeout(connect=connect_timeout, read=read_timeout),
+        "retries": False,
+        "ssl_context": context,
+    }
+    manager: PoolManager
+    if network.proxy is None:
+        manager = _never_follow(network, PoolManager)(**options)
+    else:
+        proxied: Any = _never_follow(network, ProxyManager)
+        manager = proxied(network.proxy, proxy_headers=proxy_headers(network.proxy), **options)
+    manager.pool_classes_by_scheme = {
+        "http": type("PolicedHttpPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
+        "https": type("PolicedHttpsPool", (_HttpsPool,), {"ConnectionCls": secure}),
+    }
+    return manager
