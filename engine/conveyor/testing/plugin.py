@@ -1,0 +1,90 @@
+"""The pytest plugin of the conformance suite, found by entry point.
+
+It imports nothing but pytest at module level: every pytest run on a machine with Conveyor loads it, and it is
+loaded before coverage starts to measure.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from typing import Any
+
+import pytest
+
+pytest.register_assert_rewrite("conveyor.testing.suite")
+
+MISSING = "not installed: "
+"""How the reason of a skip begins when a server's package is missing. Under ``CI=true`` it is a failure."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the suite's markers and the summary."""
+    config.addinivalue_line("markers", "conformance: part of a connector's conformance suite")
+    config.addinivalue_line(
+        "markers", "needs(*what): runs only for connectors that declare, and benches that can do, all of these"
+    )
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Summary(config), "conveyor-summary")
+
+
+def requires(available: object, package: str) -> None:
+    """Skip the test for want of ``package``; fail it under ``CI=true``, where everything must be there."""
+    if available:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{MISSING}{package}; under CI=true every server must be there", pytrace=False)
+    pytest.skip(f"{MISSING}{package}")
+
+
+class _Summary:
+    """Counts what each suite ran and skipped, says so at the end, and fails a suite that ran nothing."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._ran: Counter[str] = Counter()
+        self._skips: dict[str, Counter[str]] = defaultdict(Counter)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if "conformance" not in report.keywords:
+            return
+        suite = report.nodeid.rpartition("::")[0]
+        if report.skipped:
+            self._skips[suite][_reason(report)] += 1
+        elif report.when == "call" or report.failed:
+            self._ran[suite] += 1
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        suites = sorted({*self._ran, *self._skips})
+        if not suites:
+            return
+        terminalreporter.section("connector conformance")
+        for suite in suites:
+            skipped = self._skips[suite]
+            terminalreporter.line(f"{suite}: {self._ran[suite]} run, {skipped.total()} skipped")
+            for reason, count in sorted(skipped.items()):
+                terminalreporter.line(f"    {count} x {reason}")
+        for suite in self._empty():
+            terminalreporter.line(f"{suite}: FAILED, nothing of this suite ran", red=True)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._empty() and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _empty(self) -> list[str]:
+        """Suites of which nothing ran, though the whole suite was asked for and its server is there."""
+        option = self._config.option
+        chosen = option.keyword or option.markexpr or any("::" in arg for arg in self._config.args)
+        if chosen or getattr(option, "lf", False):
+            return []
+        return [
+            suite
+            for suite in sorted(self._skips)
+            if not self._ran[suite] and not all(reason.startswith(MISSING) for reason in self._skips[suite])
+        ]
+
+
+def _reason(report: pytest.TestReport) -> str:
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ")
