@@ -135,7 +135,9 @@ class HarnessContext:
         deadline: Seconds until the attempt must end.
         fenced_out: The attempt has lost its delivery: ``save`` and ``before_commit`` raise.
         cancel_at: Raise ``AttemptCancelled`` once so many bytes were reported as sent.
-        on_save, on_commit, on_progress: Called at the beginning of ``save``, ``before_commit``, ``progress``.
+        on_save: Called with the whole state once it is kept.
+        on_commit: Called at the beginning of ``before_commit``.
+        on_progress: Called with the bytes sent so far.
         owns: Asked at ``save`` and ``before_commit``; False means fenced out.
 
     Attributes:
@@ -189,12 +191,12 @@ class HarnessContext:
 
     def save(self, **state: Json) -> None:
         """Merge and keep; must be JSON, as the ledger's."""
-        if self._on_save is not None:
-            self._on_save(self.state)
         self._must_own("save")
         merged = {**self._state, **json.loads(json.dumps(state))}
         self._state = {key: value for key, value in merged.items() if value is not None}
         self.saves.append(self.state)
+        if self._on_save is not None:
+            self._on_save(self.state)
 
     def before_commit(self) -> None:
         """Raise when fenced out."""

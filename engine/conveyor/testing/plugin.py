@@ -22,7 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the suite's markers and the summary."""
     config.addinivalue_line("markers", "conformance: part of a connector's conformance suite")
     config.addinivalue_line(
-        "markers", "needs(*what): runs only for connectors that declare, and benches that can do, all of these"
+        "markers", "needs(*what): runs only where connector and bench declare all of these"
     )
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Summary(config), "conveyor-summary")

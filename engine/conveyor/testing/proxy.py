@@ -168,7 +168,7 @@ class FaultProxy:
             _Link(self, client, server).run()
 
     def meet(self, count: int) -> tuple[_Fault | None, int]:
-        """Count client bytes that are about to pass; returns the fault they meet and how many pass before it."""
+        """Count client bytes about to pass; returns the fault they meet and how many pass before it."""
         with self._lock:
             self.client_bytes += count
             fault = self._fault
@@ -250,7 +250,7 @@ class _Link:
         return False
 
     def _end_politely(self) -> None:
-        """FIN to both; what the client still sends is read and forgotten, else the kernel would answer RST."""
+        """FIN to both; what the client still sends is read away, else the kernel would answer RST."""
         self._server.close()
         self._client.shutdown(socket.SHUT_WR)
         self._client.settimeout(2)
