@@ -1,0 +1,1 @@
+"""The engine: claim, attempt, record. ``engine.py`` puts the parts together."""

@@ -1,0 +1,333 @@
+"""One attempt, from a claim to the report that the ledger gets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from conveyor.clock import SECOND, Clock
+from conveyor.config import Destination
+from conveyor.contract import (
+    AttemptCancelled,
+    Capabilities,
+    Connector,
+    DeliveryError,
+    ErrorKind,
+    Found,
+    FoundKind,
+    Log,
+    Parcel,
+    Receipt,
+    Target,
+)
+from conveyor.contract import ConflictPolicy as Conflict
+from conveyor.delivery import effects
+from conveyor.delivery.context import EngineContext, Stop, Stopped, TimeLimits, state_binding
+from conveyor.ledger.records import (
+    AttemptOutcome,
+    AttemptReport,
+    Block,
+    Claimed,
+    JobRecord,
+    Placement,
+    Status,
+)
+from conveyor.redact import Redactor, secrets_of
+
+if TYPE_CHECKING:
+    from conveyor.delivery.context import Lease
+    from conveyor.delivery.pool import Checkout, ConnectorPool
+    from conveyor.keyring import Keyring
+    from conveyor.ledger.states import States
+    from conveyor.payloads import PayloadStore
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What attempts work with; one per process."""
+
+    pool: ConnectorPool
+    payloads: PayloadStore
+    states: States
+    keyring: Keyring
+    lease: Lease
+    clock: Clock
+
+
+def endpoint_of(destination: Destination) -> str:
+    """Where a destination is, without its secrets: what saved state belongs to."""
+    options = destination.options
+    plain: Any = None
+    if options is not None:
+        secret = set(secrets_of(options))
+        plain = {k: v for k, v in options.model_dump(mode="json").items() if v not in secret}
+    return hashlib.sha256(
+        json.dumps([destination.type, plain], sort_keys=True, default=str).encode()
+    ).hexdigest()
+
+
+def parcel_of(job: JobRecord, delivery_id: str, payloads: PayloadStore) -> Parcel:
+    """The connector's view of a job."""
+    payload = job.payload
+    return Parcel(
+        delivery_id=delivery_id,
+        job_id=job.id,
+        filename=job.filename,
+        size=payload.size,
+        media_type=job.media_type,
+        digests=payload.digests,
+        submitted_at=job.created_at / SECOND,
+        open=lambda: payloads.open(payload),
+        session_id=job.session_id,
+        image_id=job.image_id,
+        image_index=job.image_index,
+        source=job.source,
+        tags=job.tags,
+        meta=job.meta,
+    )
+
+
+class Attempt:
+    """Runs one claim.
+
+    Args:
+        claim: The delivery that this process holds.
+        destination: Its destination, as of the claim.
+        endpoint: :func:`endpoint_of` the destination.
+        place: Renders the path again, to learn why the claim could not.
+        bench: What attempts work with.
+        log: A logger bound to the delivery.
+        block: The destination's block that this attempt probes, if any.
+    """
+
+    def __init__(
+        self,
+        claim: Claimed,
+        destination: Destination,
+        *,
+        endpoint: str,
+        place: Callable[[JobRecord, str, int], Placement],
+        bench: Bench,
+        log: Log,
+        block: Block | None = None,
+    ) -> None:
+        self.claim = claim
+        self.destination = destination
+        self._place = place
+        self._bench = bench
+        self._log = log
+        self._block = block
+        self._redact = Redactor(secrets_of(destination.options))
+        limits = destination.limits
+        self.context = EngineContext(
+            claim,
+            limits=TimeLimits.for_size(
+                claim.job.payload.size,
+                base=limits.base_timeout,
+                min_rate=limits.min_rate,
+                idle=limits.idle_timeout,
+                answer=limits.answer_timeout,
+            ),
+            binding=state_binding(
+                endpoint, claim.placement.path if claim.placement else "", claim.job.payload.digests["sha256"]
+            ),
+            states=bench.states,
+            keyring=bench.keyring,
+            lease=bench.lease,
+            clock=bench.clock,
+            log=log,
+        )
+
+    # --- running -------------------------------------------------------------------------------
+
+    def run(self) -> AttemptReport | None:
+        """Do it. None means: report nothing, the delivery is somebody else's now."""
+        try:
+            receipt = self._deliver()
+        except DeliveryError as error:
+            return self._failed(error)
+        except Stopped as stopped:
+            return self._stopped(stopped.reason)
+        except AttemptCancelled:
+            return self._stopped(self.context.stopped or Stop.SHUTDOWN)
+        except Exception as error:
+            # A defect of the connector, not of the destination; still, the schedule bounds it.
+            self._log.warning("connector raised an undeclared error", error=type(error).__name__)
+            text = f"the connector failed unexpectedly: {type(error).__name__}: {error}"
+            hint = "report this to the connector's author"
+            return self._failed(DeliveryError(ErrorKind.TRANSIENT, text, hint=hint))
+        return self._delivered(receipt)
+
+    def _deliver(self) -> Receipt:
+        claim = self.claim
+        placement = claim.placement or self._place(claim.job, claim.delivery_id, claim.cycle)
+        self._refuse_undeclared(placement)
+        self._bench.payloads.verify(claim.job.payload)
+        parcel = parcel_of(claim.job, claim.delivery_id, self._bench.payloads)
+        target = Target(placement.path, placement.conflict)
+        checkout = self._bench.pool.take(self.destination)
+        sound = False
+        try:
+            receipt = self._with_connector(checkout, parcel, target)
+            sound = True
+        except DeliveryError as error:
+            # Where the item is at fault the connection is as good as before.
+            sound = error.kind in _ITEM_AT_FAULT
+            raise
+        finally:
+            self._bench.pool.give_back(checkout, sound=sound)
+        return receipt
+
+    def _with_connector(self, checkout: Checkout, parcel: Parcel, target: Target) -> Receipt:
+        connector = checkout.connector
+        if self.claim.look_first and self._capabilities.find:
+            settled = self._settled(connector.find(parcel, target, self.context), target)
+            if settled is not None:
+                return settled
+        try:
+            return connector.deliver(parcel, target, self.context)
+        except DeliveryError as error:
+            if error.kind is not ErrorKind.SESSION_LOST:
+                raise
+            self._log.info("upload session lost: starting over", error=self._redact.message(error.message))
+            self.context.restart()
+            return connector.deliver(parcel, target, self.context)
+
+    def _settled(self, found: Found, target: Target) -> Receipt | None:
+        if found.receipt is None:
+            return None
+        if found.kind is FoundKind.MINE:
+            return found.receipt
+        if found.kind is FoundKind.SAME_BYTES and target.conflict in (Conflict.OVERWRITE, Conflict.SKIP):
+            return found.receipt
+        return None
+
+    @property
+    def _capabilities(self) -> Capabilities:
+        return self.destination.spec.capabilities
+
+    def _refuse_undeclared(self, placement: Placement) -> None:
+        declared = self._capabilities
+        size = self.claim.job.payload.size
+        if declared.max_size is not None and size > declared.max_size:
+            message = f"{size} bytes are over the limit of {self.destination.type}, {declared.max_size} bytes"
+            raise DeliveryError(ErrorKind.TOO_LARGE, message)
+        if placement.conflict not in declared.conflicts:
+            can = ", ".join(sorted(declared.conflicts))
+            message = f"{self.destination.type} cannot carry out conflict policy {placement.conflict}"
+            raise DeliveryError(ErrorKind.CONFIG, message, hint=f"set conflict to one of: {can}")
+
+    # --- reporting -----------------------------------------------------------------------------
+
+    def _report(self, outcome: AttemptOutcome, effect: effects.Effect) -> AttemptReport:
+        context = self.context
+        return AttemptReport(
+            delivery_id=self.claim.delivery_id,
+            destination=self.claim.destination,
+            fence=self.claim.fence,
+            attempt=self.claim.attempt,
+            outcome=outcome,
+            status=effect.status,
+            started_at=self.claim.started_at,
+            finished_at=self._bench.clock.now(),
+            next_attempt_at=effect.next_attempt_at,
+            charged=effect.charged,
+            failures=effect.failures,
+            throttled_since=effect.throttled_since,
+            look_first=effect.look_first,
+            follows=effect.follows,
+            bytes_sent=context.bytes_sent,
+            timings={name: round(seconds, 6) for name, seconds in context.timings.items()},
+            block=effect.block,
+            clears_block=effect.clears_block,
+            cleanup=effect.status is Status.FAILED and bool(context.state),
+        )
+
+    def _delivered(self, receipt: Receipt) -> AttemptReport:
+        report = self._report(AttemptOutcome.DELIVERED, effects.delivered(self.claim))
+        return replace(report, receipt=_document(receipt))
+
+    def _failed(self, error: DeliveryError) -> AttemptReport:
+        rules = effects.Rules(self.destination.retry, self.destination.max_retry_after)
+        now = self._bench.clock.now()
+        shown = self._shown(error)
+        effect = effects.failed(self.claim, shown, rules, now=now, block=self._block)
+        return replace(
+            self._report(AttemptOutcome.FAILED, effect),
+            kind=shown.kind,
+            message=shown.message,
+            hint=shown.hint,
+            code=shown.code,
+            response=shown.response,
+        )
+
+    def _shown(self, error: DeliveryError) -> DeliveryError:
+        """The error as it may be logged and stored: redacted and bounded."""
+        kind = ErrorKind.AUTH_REVOKED if error.kind is ErrorKind.AUTH_EXPIRED else error.kind
+        return DeliveryError(
+            kind,
+            self._redact.message(error.message),
+            retry_after=error.retry_after,
+            scope=error.scope,
+            hint=None if error.hint is None else self._redact.message(error.hint),
+            code=None if error.code is None else self._redact.message(error.code)[:64],
+            response=None if error.response is None else self._redact.excerpt(error.response),
+        )
+
+    def _stopped(self, reason: Stop) -> AttemptReport | None:
+        if reason is Stop.FENCED:
+            return None
+        if reason is Stop.SUPERSEDED:
+            place = self.claim.placement
+            path = place.path if place else ""
+            return self._delivered(Receipt(path, verified="superseded", path=path, superseded=True))
+        if reason in (Stop.DEADLINE, Stop.IDLE):
+            return self._failed(self.late(reason))
+        return self.given_back(reason)
+
+    def given_back(self, reason: Stop) -> AttemptReport:
+        """Not the destination's fault: due again at once, uncharged."""
+        claim = self.claim
+        effect = effects.Effect(
+            Status.PENDING,
+            "retry",
+            self._bench.clock.now(),
+            failures=claim.failures,
+            throttled_since=claim.throttled_since,
+            look_first=claim.look_first,
+        )
+        report = self._report(AttemptOutcome.GIVEN_BACK, effect)
+        return replace(report, lost_in_a_row=claim.lost_in_a_row, message=f"given back: {reason}")
+
+    def written_off(self) -> AttemptReport:
+        """The attempt ignored its limits and the grace after them: its thread is given up."""
+        late = self.late(self.context.stopped or Stop.DEADLINE)
+        return self._failed(DeliveryError(ErrorKind.UNKNOWN_OUTCOME, late.message, hint=late.hint))
+
+    def late(self, reason: Stop) -> DeliveryError:
+        """The error for a limit that passed."""
+        limits = self.destination.limits
+        if reason is Stop.IDLE:
+            return DeliveryError(
+                ErrorKind.TRANSIENT,
+                f"no byte was taken for {limits.idle_timeout:g} s",
+                hint="raise limits.idle_timeout if the destination may pause for longer",
+            )
+        return DeliveryError(
+            ErrorKind.UNKNOWN_OUTCOME,
+            f"not finished after {self.context.elapsed():.0f} s",
+            hint="raise limits.base_timeout, or lower limits.min_rate for slow destinations",
+        )
+
+
+_ITEM_AT_FAULT = frozenset(
+    {ErrorKind.NAME, ErrorKind.TOO_LARGE, ErrorKind.CONFLICT, ErrorKind.SOURCE, ErrorKind.REJECTED}
+)
+
+
+def _document(receipt: Receipt) -> dict[str, Any]:
+    """A receipt as the ledger stores it: without what is empty."""
+    return {k: v for k, v in asdict(receipt).items() if v not in (None, False, {}) or k == "size"}

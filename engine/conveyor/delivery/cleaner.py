@@ -1,0 +1,181 @@
+"""Removes what dead deliveries left at their destinations: parts, temporary files, upload sessions."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from conveyor.clock import Clock, micros
+from conveyor.contract import AttemptCancelled, DeliveryError, Log
+from conveyor.delivery.context import Stop, Stopped
+from conveyor.errors import ConveyorError, LedgerError
+from conveyor.redact import Redactor, secrets_of
+
+if TYPE_CHECKING:
+    from conveyor.config import Destination, DestinationSource
+    from conveyor.contract import Json, State
+    from conveyor.delivery.pool import ConnectorPool
+    from conveyor.keyring import Keyring
+    from conveyor.ledger import Ledger
+    from conveyor.ledger.records import Cleanup
+
+DELAYS = (30.0, 300.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
+"""Seconds between tries to abandon; the last one repeats until the destination is removed."""
+
+LEASE = 300.0
+"""Seconds that one process has for one cleanup."""
+
+
+class CleanupContext:
+    """A :class:`conveyor.contract.AttemptContext` for ``abandon`` and ``check``: nothing is saved or published.
+
+    Args:
+        state: What the delivery had saved.
+        clock: Time.
+        log: A logger bound to the delivery.
+        attempt: The try's number.
+        seconds: The deadline.
+    """
+
+    def __init__(self, state: State, clock: Clock, log: Log, *, attempt: int, seconds: float) -> None:
+        self.state = state
+        self.log = log
+        self.attempt = attempt
+        self.fence = 0
+        self._clock = clock
+        self._deadline = clock.monotonic() + seconds
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Ask it to stop."""
+        self._stop.set()
+
+    def save(self, **state: Json) -> None:
+        """Keep it for this call only."""
+        self.state = {**self.state, **state}
+
+    def before_commit(self) -> None:
+        """Nothing is fenced here."""
+        self.check()
+
+    def progress(self, count: int) -> None:
+        """Bytes do not count here."""
+        self.check()
+
+    def check(self) -> None:
+        """Raise when it must stop or is late."""
+        if self._stop.is_set():
+            raise Stopped(Stop.SHUTDOWN)
+        if self.remaining() <= 0:
+            raise Stopped(Stop.DEADLINE)
+
+    def remaining(self) -> float:
+        """Seconds until the deadline."""
+        return max(0.0, self._deadline - self._clock.monotonic())
+
+    def uploaded(self) -> None:
+        """Nothing is uploaded here."""
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Phases are not timed here."""
+        return nullcontext()
+
+
+class Cleaner:
+    """A thread that carries out abandons, one at a time.
+
+    Args:
+        ledger: Where they wait.
+        source: The destinations.
+        pool: Connectors.
+        keyring: Decrypts what was saved.
+        clock: Time.
+        log: For what could not be removed.
+    """
+
+    EVERY = 2.0
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        source: DestinationSource,
+        pool: ConnectorPool,
+        keyring: Keyring,
+        *,
+        clock: Clock,
+        log: Callable[..., Log],
+    ) -> None:
+        self._ledger = ledger
+        self._source = source
+        self._pool = pool
+        self._keyring = keyring
+        self._clock = clock
+        self._log = log
+        self._end = threading.Event()
+        self._context: CleanupContext | None = None
+        self._thread = threading.Thread(target=self._run, name="cleaner", daemon=True)
+
+    def start(self) -> None:
+        """Start cleaning."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Stop; what is under way is told to."""
+        self._end.set()
+        context = self._context
+        if context is not None:
+            context.stop()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def step(self) -> bool:
+        """Carry out one cleanup; False when none was due."""
+        now = self._clock.now()
+        for cleanup in self._ledger.cleanups.claim(now, 1, now + micros(LEASE)):
+            destination = self._source.get(cleanup.destination)
+            if destination is None or destination.problem is not None:
+                self._later(cleanup, "the destination is removed or invalid")
+            else:
+                self._abandon(cleanup, destination)
+            return True
+        return False
+
+    def _abandon(self, cleanup: Cleanup, destination: Destination) -> None:
+        log = self._log(delivery=cleanup.delivery_id, destination=destination.id)
+        redact = Redactor(secrets_of(destination.options))
+        try:
+            state = json.loads(self._keyring.decrypt(cleanup.state))["state"]
+            context = CleanupContext(state, self._clock, log, attempt=cleanup.attempts + 1, seconds=LEASE / 2)
+            self._context = context
+            checkout = self._pool.take(destination)
+            sound = False
+            try:
+                checkout.connector.abandon(state, context)
+                sound = True
+            finally:
+                self._context = None
+                self._pool.give_back(checkout, sound=sound)
+        except (DeliveryError, ConveyorError) as error:
+            self._later(cleanup, redact.message(error.message))
+        except AttemptCancelled:
+            self._later(cleanup, "interrupted")
+        except Exception as error:
+            self._later(cleanup, redact.message(f"{type(error).__name__}: {error}"))
+        else:
+            self._ledger.cleanups.done(cleanup.id)
+
+    def _later(self, cleanup: Cleanup, message: str) -> None:
+        wait = DELAYS[min(cleanup.attempts, len(DELAYS) - 1)]
+        self._ledger.cleanups.failed(cleanup.id, self._clock.now() + micros(wait), message)
+
+    def _run(self) -> None:
+        while not self._end.is_set():
+            try:
+                busy = self.step()
+            except LedgerError as error:
+                self._log().warning("cleanups wait for the ledger", error=error.message)
+                busy = False
+            if not busy:
+                self._end.wait(self.EVERY)

@@ -1,0 +1,107 @@
+"""Writes what attempts achieved, in groups; while the ledger is away it keeps it and writes it later."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from conveyor.clock import Clock
+from conveyor.contract import Log
+from conveyor.errors import LedgerError
+from conveyor.ledger import Ledger
+from conveyor.ledger.records import AttemptReport
+
+GROUP = 128
+"""Reports written in one transaction at most."""
+
+FIRST_WAIT, LAST_WAIT = 0.05, 5.0
+"""Seconds between tries while the ledger is away: doubling."""
+
+
+class Completions:
+    """A thread that records attempt reports.
+
+    Args:
+        ledger: Where to.
+        clock: Stamps the record.
+        log: Says when reports wait or were fenced out.
+        written: Called after each group with its reports.
+    """
+
+    def __init__(
+        self, ledger: Ledger, *, clock: Clock, log: Log, written: Callable[[Sequence[AttemptReport]], None]
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._log = log
+        self._written = written
+        self._queue: deque[AttemptReport] = deque()
+        self._wake = threading.Condition()
+        self._busy = 0
+        self._ending = False
+        self._giving_up = False
+        self.ledger_away = threading.Event()
+        """Set while reports wait because the ledger cannot be written: claim nothing new."""
+        self._thread = threading.Thread(target=self._run, name="completions", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def put(self, report: AttemptReport) -> None:
+        """Hand a report over; returns at once."""
+        with self._wake:
+            self._queue.append(report)
+            self._wake.notify_all()
+
+    def idle(self) -> bool:
+        """Nothing waits and nothing is being written."""
+        with self._wake:
+            return not self._queue and not self._busy
+
+    def stop(self, timeout: float) -> bool:
+        """Write what waits and end; False when ``timeout`` seconds were not enough."""
+        with self._wake:
+            self._ending = True
+            self._wake.notify_all()
+        self._thread.join(timeout)
+        with self._wake:
+            self._giving_up = True
+            self._wake.notify_all()
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._queue or self._ending)
+                if not self._queue:
+                    return
+                group = [self._queue.popleft() for _ in range(min(GROUP, len(self._queue)))]
+                self._busy = len(group)
+            try:
+                written = self._write(group)
+            finally:
+                with self._wake:
+                    self._busy = 0
+            if not written:
+                return
+
+    def _write(self, group: list[AttemptReport]) -> bool:
+        wait = FIRST_WAIT
+        while True:
+            try:
+                fenced = self._ledger.outcomes.record(group, self._clock.now())
+            except LedgerError as error:
+                self._log.warning("ledger away", waiting=len(group) + len(self._queue), error=error.message)
+                self.ledger_away.set()
+                with self._wake:
+                    if self._wake.wait_for(lambda: self._giving_up, wait):
+                        return False
+                wait = min(wait * 2, LAST_WAIT)
+                continue
+            self.ledger_away.clear()
+            for delivery_id in fenced:
+                self._log.warning("result discarded: the delivery is no longer ours", delivery=delivery_id)
+            self._written([report for report in group if report.delivery_id not in fenced])
+            return True

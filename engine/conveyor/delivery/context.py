@@ -1,0 +1,242 @@
+"""The engine's side of one attempt: cancellation, deadline, progress, saved state, the fence."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from conveyor.clock import Clock
+from conveyor.contract import AttemptCancelled, ConflictPolicy, Json, Log
+from conveyor.errors import LedgerUnavailable
+from conveyor.ledger.records import Claimed
+
+if TYPE_CHECKING:
+    from conveyor.keyring import Keyring
+    from conveyor.ledger.states import States
+
+
+class Stop(enum.StrEnum):
+    """Why an attempt must stop."""
+
+    SHUTDOWN = "shutdown"
+    FENCED = "fenced"
+    LEASE = "lease"
+    LEDGER = "ledger"
+    PAYLOADS = "payload store"
+    DEADLINE = "deadline"
+    IDLE = "idle"
+    SUPERSEDED = "superseded"
+
+
+class Stopped(AttemptCancelled):
+    """The attempt was told to stop; ``reason`` says why."""
+
+    def __init__(self, reason: Stop) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """An attempt's limits in seconds."""
+
+    total: float
+    idle: float
+    answer: float
+
+    @classmethod
+    def for_size(cls, size: int, *, base: float, min_rate: float, idle: float, answer: float) -> TimeLimits:
+        """Limits for a payload of ``size`` bytes: ``base`` plus the time it takes at ``min_rate`` bytes/s."""
+        return cls(base + size / min_rate, idle, answer)
+
+
+class Lease(Protocol):
+    """What the heartbeat knows about this process's lease."""
+
+    def confirmed(self) -> bool:
+        """The last confirmed beat is recent enough for this process to own its claims."""
+
+
+def state_binding(endpoint: str, path: str, sha256: str) -> str:
+    """What a saved state belongs to: it is dropped when the endpoint, the path or the payload differ."""
+    return hashlib.sha256("\0".join((endpoint, path, sha256)).encode()).hexdigest()[:32]
+
+
+class EngineContext:
+    """One attempt's :class:`conveyor.contract.AttemptContext`, shared by its thread and the watchdog."""
+
+    def __init__(
+        self,
+        claim: Claimed,
+        *,
+        limits: TimeLimits,
+        binding: str,
+        states: States,
+        keyring: Keyring,
+        lease: Lease,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self.claim = claim
+        self.log = log
+        self.bytes_sent = 0
+        self.timings: dict[str, float] = {}
+        self.foreign_state: bytes | None = None
+        """A saved state that belongs to another endpoint, path or payload: to be abandoned."""
+        self._limits = limits
+        self._binding = binding
+        self._states = states
+        self._keyring = keyring
+        self._lease = lease
+        self._clock = clock
+        self._started = clock.monotonic()
+        self._deadline = self._started + limits.total
+        self._last_progress = self._started
+        self._answering = False
+        self._stop: Stop | None = None
+        self._stopped_at = 0.0
+        self._lock = threading.Lock()
+        self._state: dict[str, Json] = {}
+
+    # --- the contract -------------------------------------------------------------------------
+
+    @property
+    def attempt(self) -> int:
+        """The attempt's number, from 1."""
+        return self.claim.attempt
+
+    @property
+    def fence(self) -> int:
+        """Grows with every claim."""
+        return self.claim.fence
+
+    @property
+    def state(self) -> Mapping[str, Json]:
+        """What this delivery saved."""
+        return self._state
+
+    def save(self, **state: Json) -> None:
+        """Merge into ``state`` and commit it before returning."""
+        self.check()
+        merged = {k: v for k, v in {**self._state, **state}.items() if v is not None}
+        document = json.dumps({"binding": self._binding, "state": merged}, separators=(",", ":"))
+        blob = self._keyring.encrypt(document.encode())
+        self._guarded(lambda: self._states.save(self.claim.delivery_id, self.fence, blob))
+        self._state = merged
+
+    def before_commit(self) -> None:
+        """Raise unless this attempt still owns its delivery and nothing newer stands at its path."""
+        self.check()
+        if not self._lease.confirmed():
+            self.stop(Stop.LEASE)
+        self.check()
+        claim = self.claim
+        self._guarded(lambda: self._states.owns(claim.delivery_id, claim.fence))
+        place = claim.placement
+        if place is not None and place.conflict is ConflictPolicy.OVERWRITE:
+            try:
+                newer = self._states.superseded(
+                    claim.destination, place.path, claim.job.created_at, claim.job.id
+                )
+            except LedgerUnavailable:
+                self.stop(Stop.LEDGER)
+                raise Stopped(Stop.LEDGER) from None
+            if newer:
+                raise Stopped(Stop.SUPERSEDED)
+
+    def progress(self, count: int) -> None:
+        """Report bytes sent."""
+        self.bytes_sent += count
+        self._last_progress = self._clock.monotonic()
+        if self._stop is not None:
+            raise Stopped(self._stop)
+
+    def check(self) -> None:
+        """Raise when the attempt must stop."""
+        if self._stop is not None:
+            raise Stopped(self._stop)
+
+    def remaining(self) -> float:
+        """Seconds until the deadline."""
+        return max(0.0, self._deadline - self._clock.monotonic())
+
+    def uploaded(self) -> None:
+        """The last body byte is out: the answer's own limit counts from here."""
+        self._last_progress = self._clock.monotonic()
+        self._deadline = self._last_progress + self._limits.answer
+        self._answering = True
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a phase for the record."""
+        started = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            spent = self._clock.monotonic() - started
+            self.timings[name] = self.timings.get(name, 0.0) + spent
+
+    # --- the engine's side ---------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Read what earlier attempts saved.
+
+        Raises:
+            LedgerError: It cannot be decrypted.
+        """
+        if not self.claim.state:
+            return
+        document = json.loads(self._keyring.decrypt(self.claim.state))
+        if document["binding"] == self._binding:
+            self._state = document["state"]
+        else:
+            self.foreign_state = self.claim.state
+
+    def restart(self) -> None:
+        """Forget the saved state and the bytes sent: the attempt begins again from byte 0."""
+        self.save(**dict.fromkeys(self._state))
+        self.bytes_sent = 0
+
+    def stop(self, reason: Stop) -> None:
+        """Ask the attempt to stop at its next look; the first reason counts."""
+        with self._lock:
+            if self._stop is None:
+                self._stopped_at = self._clock.monotonic()
+                self._stop = reason
+
+    @property
+    def stopped(self) -> Stop | None:
+        """Why it was asked to stop, or None."""
+        return self._stop
+
+    def elapsed(self) -> float:
+        """Seconds since the attempt began."""
+        return self._clock.monotonic() - self._started
+
+    def overdue(self, now: float) -> Stop | None:
+        """The limit that has passed, judged by the watchdog at monotonic time ``now``."""
+        if now >= self._deadline:
+            return Stop.DEADLINE
+        if not self._answering and now - self._last_progress >= self._limits.idle:
+            return Stop.IDLE
+        return None
+
+    def ignoring(self, now: float) -> float:
+        """Seconds since it was asked to stop; 0 when it was not."""
+        return now - self._stopped_at if self._stop is not None else 0.0
+
+    def _guarded(self, owned: Callable[[], bool]) -> None:
+        try:
+            if owned():
+                return
+        except LedgerUnavailable:
+            self.stop(Stop.LEDGER)
+        else:
+            self.stop(Stop.FENCED)
+        self.check()

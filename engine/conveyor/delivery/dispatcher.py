@@ -1,0 +1,227 @@
+"""Chooses what to do next: fairly over destinations, within their caps, never a paused or blocked one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from conveyor.clock import SECOND, Clock, micros
+from conveyor.contract import Log
+from conveyor.ledger import Ledger
+from conveyor.ledger.records import (
+    Block,
+    BlockReason,
+    Claimed,
+    DueDestination,
+    JobRecord,
+    Placement,
+    Wanted,
+)
+
+if TYPE_CHECKING:
+    from conveyor.config import Destination, DestinationSource
+
+POLL = 0.01
+"""Seconds between looks for what other processes have written (a 2.5 µs read on SQLite)."""
+
+SCAN_SHARE = 5.0
+"""After a scan of the due destinations, the next one waits this many times as long as the scan took."""
+
+RESCAN = 1.0
+"""Seconds after which the due destinations are scanned again in any case."""
+
+_SELF_RELEASED = frozenset({BlockReason.THROTTLED, BlockReason.DEACTIVATED})
+"""Blocks that an edit of the destination does not end."""
+
+Place = Callable[["Destination", JobRecord, str, int], Placement | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A destination that may be served now."""
+
+    destination: Destination
+    due: DueDestination
+    probe: Block | None
+
+
+class Dispatcher:
+    """Claims due work for one process.
+
+    Args:
+        ledger: The truth.
+        worker_id: Who claims.
+        source: The destinations, always the newest.
+        place: Renders path and policy of a first attempt; None when it cannot.
+        clock: Time.
+        log: For releases after an edit.
+        only: Serve these destinations alone; None for all.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        worker_id: str,
+        source: DestinationSource,
+        *,
+        place: Place,
+        clock: Clock,
+        log: Log,
+        only: Callable[[Destination], bool] | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._worker_id = worker_id
+        self._source = source
+        self._place = place
+        self._clock = clock
+        self._log = log
+        self._only = only
+        self._lock = threading.Lock()
+        self._bell = threading.Event()
+        self._dirty = True
+        self._due: list[DueDestination] = []
+        self._exhausted: set[str] = set()
+        self._served: dict[str, int] = {}
+        self._probed: dict[str, Block] = {}
+        self._scanned_at = float("-inf")
+        self._scan_not_before = float("-inf")
+        self._next_wake: int | None = None
+
+    # --- the doorbell ----------------------------------------------------------------------------
+
+    def ring(self) -> None:
+        """Something in the ledger has changed: look again."""
+        self._dirty = True
+        self._bell.set()
+
+    def wake(self) -> None:
+        """A thread is free: claim if something is known to be due."""
+        self._bell.set()
+
+    def wait(self, timeout: float) -> None:
+        """Sleep until the bell rings, the next due time, or ``timeout`` seconds; never long."""
+        until_due = (self._next_wake - self._clock.now()) / SECOND if self._next_wake is not None else 0.0
+        if until_due > 0:
+            timeout = min(timeout, until_due)
+        self._bell.wait(min(timeout, POLL))
+        self._bell.clear()
+
+    # --- claiming --------------------------------------------------------------------------------
+
+    def claim(self, room: int) -> list[Claimed]:
+        """Take at most ``room`` deliveries."""
+        with self._lock:
+            now = self._clock.now()
+            self._look(now)
+            ready = self._ready(now)
+            if not ready:
+                return []
+            wanted = self._share(ready, room)
+            claims = self._ledger.claims.claim(self._worker_id, wanted, now)
+            self._learn(wanted, claims, now)
+            return claims
+
+    def probe_of(self, claim: Claimed) -> Block | None:
+        """The block that this claim probes."""
+        return self._probed.pop(claim.delivery_id, None) if claim.probe else None
+
+    def due_within(self, seconds: float) -> bool:
+        """Whether anything that may be served is due now or within ``seconds``; reads the ledger afresh."""
+        with self._lock:
+            self._dirty, self._scan_not_before = True, float("-inf")
+            self._look(self._clock.now())
+            return bool(self._ready(self._clock.now() + micros(seconds)))
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _look(self, now: int) -> None:
+        instant = self._clock.monotonic()
+        if instant < self._scan_not_before:
+            return
+        stale = instant - self._scanned_at >= RESCAN
+        if not (self._ledger.database.changed() or self._dirty or stale or self._woken(now)):
+            return
+        self._dirty = False
+        self._due = self._ledger.claims.due(now)
+        self._exhausted.clear()
+        done = self._clock.monotonic()
+        self._scanned_at = done
+        self._scan_not_before = done + SCAN_SHARE * (done - instant)
+
+    def _woken(self, now: int) -> bool:
+        return self._next_wake is not None and self._next_wake <= now
+
+    def _ready(self, now: int) -> list[Ready]:
+        """Destinations to serve at ``now``, least recently served first; notes when the next one is due."""
+        ready: list[Ready] = []
+        wake: int | None = None
+        for due in self._due:
+            if due.health.paused_at is not None or due.destination in self._exhausted:
+                continue
+            destination = self._source.get(due.destination)
+            if destination is None or destination.problem is not None or not destination.is_active:
+                continue
+            if self._only is not None and not self._only(destination):
+                continue
+            block = self._block(due, destination)
+            if block is not None and block.until is None:
+                continue
+            at = due.next_attempt_at if block is None else max(due.next_attempt_at, block.until or 0)
+            if at <= now:
+                ready.append(Ready(destination, due, block))
+            elif wake is None or at < wake:
+                wake = at
+        self._next_wake = wake
+        ready.sort(key=lambda r: max(r.due.health.last_served, self._served.get(r.destination.id, 0)))
+        return ready
+
+    def _block(self, due: DueDestination, destination: Destination) -> Block | None:
+        """The block in force; one that an edit has ended is released."""
+        block = due.health.block
+        if block is None or block.reason in _SELF_RELEASED:
+            return block
+        if due.health.block_revision in (None, destination.revision):
+            return block
+        self._log.info("destination edited: released", destination=destination.id, was=block.reason)
+        self._ledger.health.release(destination.id, self._clock.now())
+        self._dirty = True
+        return None
+
+    def _share(self, ready: Sequence[Ready], room: int) -> list[Wanted]:
+        """Divide ``room`` evenly; what one destination leaves is taken up in the next round."""
+        chosen = ready[:room]
+        each = -(-room // len(chosen))
+        wanted = []
+        for item in chosen:
+            destination = item.destination
+            limit = 1 if item.probe else min(each, room)
+            wanted.append(
+                Wanted(
+                    destination.id,
+                    limit,
+                    destination.limits.concurrency,
+                    destination.revision,
+                    lambda job, delivery_id, cycle, d=destination: self._place(d, job, delivery_id, cycle),
+                    probe=item.probe is not None,
+                )
+            )
+            room -= limit
+            if room <= 0:
+                break
+        return wanted
+
+    def _learn(self, wanted: Sequence[Wanted], claims: Sequence[Claimed], now: int) -> None:
+        taken: dict[str, int] = {}
+        blocks = {due.destination: due.health.block for due in self._due}
+        for claim in claims:
+            taken[claim.destination] = taken.get(claim.destination, 0) + 1
+            block = blocks.get(claim.destination)
+            if claim.probe and block is not None:
+                self._probed[claim.delivery_id] = block
+        for item in wanted:
+            self._served[item.destination] = now
+            if taken.get(item.destination, 0) < item.limit or item.probe:
+                # Nothing more due, or at its cap: not asked again before something has changed.
+                self._exhausted.add(item.destination)

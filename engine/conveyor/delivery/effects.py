@@ -1,0 +1,166 @@
+"""What follows from the end of an attempt: a pure function of the error, the claim and the policy."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from conveyor.clock import SECOND, micros
+from conveyor.contract import DeliveryError, ErrorKind, Scope
+from conveyor.ledger.records import Block, BlockReason, Claimed, Status
+from conveyor.retry import CHARGED, RetryPolicy
+
+HELD = {
+    ErrorKind.AUTH_EXPIRED: BlockReason.NEEDS_LOGIN,
+    ErrorKind.AUTH_REVOKED: BlockReason.NEEDS_LOGIN,
+    ErrorKind.QUOTA: BlockReason.QUOTA,
+    ErrorKind.CONFIG: BlockReason.CONFIG,
+    ErrorKind.GONE: BlockReason.DEACTIVATED,
+}
+"""Kinds that hold the whole destination, uncharged."""
+
+PROBE_DELAYS = (30.0, 60.0, 120.0, 300.0, 900.0, 1800.0, 3600.0)
+"""Seconds until a held destination is probed; the last one repeats."""
+
+THROTTLE_FIRST, THROTTLE_LAST = 1.0, 300.0
+"""Seconds of pause when a destination throttles without saying how long: doubling."""
+
+THROTTLE_PATIENCE = 24 * 3600 * SECOND
+"""After this long throttled in one cycle a delivery is charged like TRANSIENT."""
+
+LOST_DELAYS = (5.0, 30.0, 120.0, 120.0)
+"""Seconds after the first, second … lost worker in a row; the fifth is final."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What the ledger writes about the delivery and its destination."""
+
+    status: Status
+    follows: str
+    next_attempt_at: int | None = None
+    charged: bool = False
+    failures: int = 0
+    throttled_since: int | None = None
+    block: Block | None = None
+    look_first: bool = False
+    clears_block: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a destination's policy says about errors."""
+
+    retry: RetryPolicy
+    max_retry_after: float = 3600.0
+
+
+def lost_delay(lost_in_a_row: int) -> int | None:
+    """Microseconds until a delivery is tried again after its worker was lost, or None when it has failed."""
+    if lost_in_a_row > len(LOST_DELAYS):
+        return None
+    return micros(LOST_DELAYS[lost_in_a_row - 1])
+
+
+def delivered(claim: Claimed) -> Effect:
+    """The attempt succeeded."""
+    return Effect(Status.DELIVERED, "none", failures=claim.failures, clears_block=True)
+
+
+def failed(
+    claim: Claimed,
+    error: DeliveryError,
+    rules: Rules,
+    *,
+    now: int,
+    block: Block | None = None,
+    random: Callable[[], float] = random.random,
+) -> Effect:
+    """Decide what follows from an error.
+
+    Args:
+        claim: The delivery as it was claimed.
+        error: What the connector raised.
+        rules: The destination's policy.
+        now: Microseconds.
+        block: The destination's block that this attempt probed, if any.
+        random: Source of jitter.
+    """
+    look = claim.look_first or error.kind is ErrorKind.UNKNOWN_OUTCOME
+    if error.kind is ErrorKind.THROTTLED:
+        return _throttled(claim, error, rules, now=now, block=block, look=look, random=random)
+    if error.kind in CHARGED:
+        return _charged(claim, error, rules, now=now, earliest=now, look=look, random=random)
+    if error.kind in HELD:
+        new = _held(error, now=now, block=block)
+        return Effect(
+            Status.PENDING, "hold", now, failures=claim.failures, throttled_since=claim.throttled_since,
+            block=new, look_first=look,
+        )  # fmt: skip
+    # The item is at fault, not the destination, which has therefore shown that it serves again.
+    return Effect(Status.FAILED, "final", failures=claim.failures, clears_block=True, look_first=look)
+
+
+def _charged(
+    claim: Claimed,
+    error: DeliveryError,
+    rules: Rules,
+    *,
+    now: int,
+    earliest: int,
+    look: bool,
+    random: Callable[[], float],
+) -> Effect:
+    failures = claim.failures + 1
+    wait = rules.retry.delay(failures, error, random=random)
+    if wait is None:
+        return Effect(Status.FAILED, "final", charged=True, failures=failures, look_first=look)
+    stated = min(error.retry_after or 0.0, rules.max_retry_after)
+    due = max(now + micros(max(wait, stated)), earliest)
+    return Effect(
+        Status.PENDING, "retry", due, charged=True, failures=failures,
+        throttled_since=claim.throttled_since, look_first=look,
+    )  # fmt: skip
+
+
+def _throttled(
+    claim: Claimed,
+    error: DeliveryError,
+    rules: Rules,
+    *,
+    now: int,
+    block: Block | None,
+    look: bool,
+    random: Callable[[], float],
+) -> Effect:
+    step = block.step + 1 if block is not None and block.reason is BlockReason.THROTTLED else 0
+    if error.retry_after is None:
+        pause = min(THROTTLE_FIRST * 2.0 ** min(step, 20), THROTTLE_LAST)
+    else:
+        pause = min(max(error.retry_after, 0.0), rules.max_retry_after)
+    until = now + micros(pause)
+    new = None
+    if error.scope is not Scope.DELIVERY:
+        new = Block(BlockReason.THROTTLED, until, step, error.message)
+    since = claim.throttled_since if claim.throttled_since is not None else now
+    if now - since >= THROTTLE_PATIENCE:
+        as_transient = DeliveryError(ErrorKind.TRANSIENT, error.message)
+        effect = _charged(claim, as_transient, rules, now=now, earliest=until, look=look, random=random)
+        return Effect(
+            effect.status, effect.follows, effect.next_attempt_at, charged=True, failures=effect.failures,
+            throttled_since=since, block=new, look_first=look,
+        )  # fmt: skip
+    return Effect(
+        Status.PENDING, "throttle", until, failures=claim.failures, throttled_since=since, block=new,
+        look_first=look,
+    )  # fmt: skip
+
+
+def _held(error: DeliveryError, *, now: int, block: Block | None) -> Block:
+    reason = HELD[error.kind]
+    step = block.step + 1 if block is not None and block.reason is reason else 0
+    if reason is BlockReason.DEACTIVATED:
+        return Block(reason, None, step, error.message)
+    wait = PROBE_DELAYS[min(step, len(PROBE_DELAYS) - 1)]
+    return Block(reason, now + micros(wait), step, error.message)

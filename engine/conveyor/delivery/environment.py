@@ -1,0 +1,70 @@
+"""What a connector is lent: network, buffers, memory, logger. And how one is opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from conveyor import log
+from conveyor.clock import SECOND, Clock
+from conveyor.config import Destination
+from conveyor.contract import Connector, ConnectorEnv, DeliveryError, ErrorKind, Json, Log
+from conveyor.delivery.buffers import ChunkBudget
+from conveyor.errors import ConveyorError
+from conveyor.ledger import Ledger
+
+if TYPE_CHECKING:
+    from conveyor.registry import Registry
+
+
+class DestinationMemory:
+    """:class:`conveyor.contract.Memory` over the ledger, for one destination."""
+
+    def __init__(self, ledger: Ledger, destination: str) -> None:
+        self._memory = ledger.memory
+        self._destination = destination
+
+    def get(self, key: str) -> Json:
+        """The value, or None."""
+        return self._memory.get(self._destination, key)
+
+    def put_if_absent(self, key: str, value: Json) -> Json:
+        """Store unless there is one; returns what is stored."""
+        return self._memory.put_if_absent(self._destination, key, value)
+
+    def forget(self, key: str) -> None:
+        """Remove the value."""
+        self._memory.forget(self._destination, key)
+
+
+class Opener:
+    """Opens connectors for destinations."""
+
+    def __init__(self, ledger: Ledger, registry: Registry, clock: Clock) -> None:
+        self._ledger = ledger
+        self._registry = registry
+        self._clock = clock
+        self._buffers = ChunkBudget()
+
+    def __call__(self, destination: Destination) -> Connector:
+        """A connector for ``destination``.
+
+        Raises:
+            DeliveryError: CONFIG, when the SDK is missing or the options cannot be used.
+        """
+        try:
+            factory = self._registry.factory(destination.type)
+            return cast(Connector, factory(destination.options, self.environment(destination)))
+        except ConveyorError as error:
+            raise DeliveryError(ErrorKind.CONFIG, error.message, hint=error.cure) from None
+
+    def environment(self, destination: Destination) -> ConnectorEnv:
+        """What the engine lends the connectors of ``destination``."""
+        return ConnectorEnv(
+            destination=destination.id,
+            network=destination.network,
+            buffers=self._buffers,
+            memory=DestinationMemory(self._ledger, destination.id),
+            log=cast(Log, log.get(destination=destination.id)),
+            clock=lambda: self._clock.now() / SECOND,
+            concurrency=destination.limits.concurrency,
+        )

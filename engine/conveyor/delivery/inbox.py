@@ -1,0 +1,75 @@
+"""Claims between the consumer that took them and the thread that works on them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from conveyor.ledger.records import Claimed
+
+
+class Inbox:
+    """Hands each claim to one thread, by delivery id, and knows how much room there is.
+
+    Args:
+        threads: Threads that work at the same time.
+    """
+
+    LOOKAHEAD_BELOW = 0.05
+    """Mean seconds of an attempt under which claims are taken ahead, in larger groups."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._claims: dict[str, Claimed] = {}
+        self._out = 0
+        self._mean = 1.0
+        self._written_off = 0
+
+    def add(self, claim: Claimed) -> None:
+        """A claim was taken."""
+        with self._lock:
+            self._claims[claim.delivery_id] = claim
+            self._out += 1
+
+    def take(self, delivery_id: str) -> Claimed | None:
+        """The claim behind a message, once; None when the message is a stale wake-up."""
+        with self._lock:
+            return self._claims.pop(delivery_id, None)
+
+    def done(self, seconds: float) -> None:
+        """A claim taken has ended after ``seconds`` of work."""
+        with self._lock:
+            self._out -= 1
+            self._mean += (seconds - self._mean) / 16
+
+    def untaken(self, delivery_ids: Iterable[str] | None = None) -> list[Claimed]:
+        """Remove and return the claims that no thread has taken up yet: these, or all."""
+        with self._lock:
+            ids = list(self._claims) if delivery_ids is None else delivery_ids
+            claims = [self._claims.pop(i) for i in ids if i in self._claims]
+            self._out -= len(claims)
+            return claims
+
+    def room(self) -> int:
+        """How many claims may be taken now; 0 while it is not worth a transaction.
+
+        One for each free thread; while attempts are short, as many again ahead, so that claims are grouped.
+        """
+        with self._lock:
+            ahead = 2 * self._threads if self._mean < self.LOOKAHEAD_BELOW else 0
+            room = self._threads - self._written_off + ahead - self._out
+            return room if room > ahead or room >= self._threads // 2 + 1 or self._out == 0 else 0
+
+    def lose_thread(self) -> int:
+        """A thread was written off; returns how many so far."""
+        with self._lock:
+            self._written_off += 1
+            self._out -= 1
+            return self._written_off
+
+    @property
+    def running(self) -> int:
+        """Claims taken and not ended."""
+        with self._lock:
+            return self._out

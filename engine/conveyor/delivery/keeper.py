@@ -1,0 +1,204 @@
+"""The housekeeping that any number of processes may do at once: lost workers, expiry, payloads, leftovers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from conveyor.clock import Clock, micros
+from conveyor.contract import Log
+from conveyor.delivery import effects, identity
+from conveyor.errors import ConveyorError, LedgerError
+
+if TYPE_CHECKING:
+    from conveyor.ledger import Ledger
+    from conveyor.ledger.records import WorkerRecord
+    from conveyor.payloads import PayloadStore
+
+BATCH = 500
+"""Rows changed in one transaction at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Seconds that things are kept, counted from the final status of a job's last delivery."""
+
+    payloads_delivered: float = 7 * 86400.0
+    payloads_failed: float = 30 * 86400.0
+    attempts: float = 90 * 86400.0
+
+
+class Contact:
+    """How long this process has been in unbroken contact with the ledger."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since: float | None = None
+
+    def made(self) -> None:
+        """The ledger has answered."""
+        if self._since is None:
+            self._since = self._clock.monotonic()
+
+    def lost(self) -> None:
+        """The ledger has not answered."""
+        self._since = None
+
+    def unbroken(self, seconds: float) -> bool:
+        """Whether contact has lasted ``seconds``."""
+        return self._since is not None and self._clock.monotonic() - self._since >= seconds
+
+
+class Keeper:
+    """Housekeeping steps; each is idempotent and small.
+
+    Args:
+        ledger: The truth.
+        payloads: The payload store.
+        lease: Seconds; an expired lease counts only after as long in unbroken contact with the ledger.
+        retention: How long things are kept.
+        clock: Time.
+        log: For what was found.
+        changed: Called when something became due.
+        close_idle: Closes connectors that have been idle for too long.
+        dead: Tells workers that are certainly dead.
+    """
+
+    REAP_EVERY = 1.0
+    EXPIRE_EVERY = 1.0
+    IDLE_EVERY = 5.0
+    REMOVE_EVERY = 60.0
+    SWEEP_EVERY = 3600.0
+    ORPHAN_AGE = 86400.0
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        payloads: PayloadStore,
+        *,
+        lease: float,
+        retention: Retention,
+        clock: Clock,
+        log: Log,
+        changed: Callable[[], None],
+        close_idle: Callable[[], None],
+        dead: Callable[[WorkerRecord], bool] = identity.is_dead,
+    ) -> None:
+        self._ledger = ledger
+        self._payloads = payloads
+        self._lease = lease
+        self._retention = retention
+        self._clock = clock
+        self._log = log
+        self._changed = changed
+        self._dead = dead
+        self._contact = Contact(clock)
+        self._last_contact = clock.monotonic()
+        self._steps: list[tuple[float, Callable[[], object]]] = [
+            (self.REAP_EVERY, self.reap),
+            (self.EXPIRE_EVERY, self.expire),
+            (self.IDLE_EVERY, close_idle),
+            (self.REMOVE_EVERY, self.remove_payloads),
+            (self.REMOVE_EVERY, self.forget_attempts),
+            (self.SWEEP_EVERY, self.sweep),
+        ]
+        self._due = dict.fromkeys(range(len(self._steps)), float("-inf"))
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        """Start housekeeping."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop housekeeping."""
+        self._end.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def step(self) -> None:
+        """Do what is due."""
+        now = self._clock.monotonic()
+        if now - self._last_contact > self._lease / 2:
+            # This process was frozen or starved: what it knows of others' leases is stale.
+            self._contact.lost()
+        self._last_contact = now
+        for number, (every, step) in enumerate(self._steps):
+            if now < self._due[number]:
+                continue
+            self._due[number] = now + every
+            try:
+                step()
+            except LedgerError as error:
+                self._contact.lost()
+                self._log.warning("housekeeping waits for the ledger", error=error.message)
+                return
+            except ConveyorError as error:
+                self._log.warning("housekeeping", error=error.message, cure=error.cure)
+            else:
+                self._contact.made()
+
+    def reap(self) -> int:
+        """Free the deliveries of lost workers; returns how many."""
+        freed = self._ledger.workers.reap(
+            self._clock.now(),
+            dead=self._dead,
+            delay=effects.lost_delay,
+            # Until then only a process that is known to be dead is reaped.
+            trust_leases=self._contact.unbroken(self._lease),
+        )
+        if freed:
+            self._log.warning("lost worker: deliveries freed", count=len(freed))
+            self._changed()
+        return len(freed)
+
+    def expire(self) -> int:
+        """Fail deliveries that are older than their ``expire_after``; returns how many."""
+        total = 0
+        while True:
+            expired = self._ledger.deliveries.expire(self._clock.now(), BATCH)
+            total += len(expired)
+            if len(expired) < BATCH:
+                break
+        if total:
+            self._log.warning("deliveries expired", count=total)
+        return total
+
+    def remove_payloads(self) -> int:
+        """Remove payloads past their retention: marked in the ledger first, unlinked after."""
+        now = self._clock.now()
+        removed = 0
+        while True:
+            begun = self._ledger.payloads.begin_removal(
+                now,
+                now - micros(self._retention.payloads_delivered),
+                now - micros(self._retention.payloads_failed),
+                BATCH,
+            )
+            if not begun:
+                break
+        while removing := self._ledger.payloads.removing()[:BATCH]:
+            for payload in removing:
+                if not payload.in_place:
+                    self._payloads.remove(payload)
+            self._ledger.payloads.finish_removal([payload.id for payload in removing])
+            removed += len(removing)
+        return removed
+
+    def forget_attempts(self) -> None:
+        """Delete the attempt rows of closed deliveries past their retention."""
+        before = self._clock.now() - micros(self._retention.attempts)
+        while self._ledger.retention.attempts(before, BATCH) == BATCH:
+            pass
+
+    def sweep(self) -> None:
+        """Remove stored files that no job knows, a day after they appeared."""
+        swept = self._payloads.sweep(self._ledger.payloads.known, self.ORPHAN_AGE)
+        if swept:
+            self._log.info("orphaned payload files removed", count=swept)
+
+    def _run(self) -> None:
+        while not self._end.wait(0.25):
+            self.step()

@@ -1,0 +1,43 @@
+"""Renders where a delivery goes: once per cycle, at its first claim."""
+
+from __future__ import annotations
+
+from conveyor.config import Destination
+from conveyor.contract import DeliveryError, ErrorKind
+from conveyor.ledger.records import JobRecord, Placement
+from conveyor.paths import PathError, Values, place
+
+
+class Placer:
+    """Renders paths.
+
+    Args:
+        time_zone: IANA name that ``{date}`` is rendered in.
+    """
+
+    def __init__(self, time_zone: str = "UTC") -> None:
+        self._time_zone = time_zone
+
+    def __call__(self, destination: Destination, job: JobRecord, delivery_id: str, cycle: int) -> Placement:
+        """The path and policy of a delivery's cycle.
+
+        Raises:
+            DeliveryError: NAME, when the template renders to nothing that can be a path.
+        """
+        values = Values.of(
+            job, delivery_id, destination.id, destination.labels, time_zone=self._time_zone, cycle=cycle
+        )
+        try:
+            placed = place(destination.template, destination.spec.capabilities.names, values)
+        except PathError as error:
+            raise DeliveryError(ErrorKind.NAME, str(error), hint="change path_template") from None
+        return Placement(placed.path, destination.conflict)
+
+    def attempt(
+        self, destination: Destination, job: JobRecord, delivery_id: str, cycle: int
+    ) -> Placement | None:
+        """The same for a claim: None when it cannot be rendered, the attempt then says why."""
+        try:
+            return self(destination, job, delivery_id, cycle)
+        except DeliveryError:
+            return None

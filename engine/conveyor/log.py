@@ -1,0 +1,64 @@
+"""Logging: for people on a terminal, JSON lines otherwise; always on standard error, never a secret."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, cast
+
+from conveyor.redact import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from structlog.typing import FilteringBoundLogger
+
+_redact = Redactor()
+
+_NOISY = ("dramatiq", "paramiko", "botocore", "boto3", "urllib3", "s3transfer", "alembic", "sqlalchemy")
+
+
+def _hide(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = _redact(value)
+    return event
+
+
+def configure(*, json: bool | None = None, level: str = "info") -> None:
+    """Set logging up for a command.
+
+    Args:
+        json: JSON lines or human text; None decides by whether standard error is a terminal.
+        level: ``debug``, ``info``, ``warning`` or ``error``.
+    """
+    import structlog
+
+    if json is None:
+        json = not sys.stderr.isatty()
+    number = logging.getLevelNamesMapping()[level.upper()]
+    renderer: Any = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer()
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if json:
+        processors.append(structlog.processors.format_exc_info)
+    structlog.configure(
+        processors=[*processors, _hide, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s", force=True)
+    for name in _NOISY:
+        # The engine reports what these libraries would; dramatiq logs whole tracebacks of its own.
+        logging.getLogger(name).setLevel(logging.CRITICAL if number > logging.DEBUG else logging.INFO)
+
+
+def get(**bound: object) -> FilteringBoundLogger:
+    """A logger with ``bound`` on each line."""
+    import structlog
+
+    return cast("FilteringBoundLogger", structlog.get_logger(**bound))
