@@ -13,7 +13,6 @@ from conveyor.config import Destination
 from conveyor.contract import (
     AttemptCancelled,
     Capabilities,
-    Connector,
     DeliveryError,
     ErrorKind,
     Found,
@@ -26,6 +25,7 @@ from conveyor.contract import (
 from conveyor.contract import ConflictPolicy as Conflict
 from conveyor.delivery import effects
 from conveyor.delivery.context import EngineContext, Stop, Stopped, TimeLimits, state_binding
+from conveyor.errors import ConveyorError, LedgerUnavailable, PayloadError
 from conveyor.ledger.records import (
     AttemptOutcome,
     AttemptReport,
@@ -153,6 +153,13 @@ class Attempt:
             return self._stopped(stopped.reason)
         except AttemptCancelled:
             return self._stopped(self.context.stopped or Stop.SHUTDOWN)
+        except LedgerUnavailable:
+            return self.given_back(Stop.LEDGER)
+        except PayloadError as error:
+            self._log.warning("payload store unusable", error=error.message, cure=error.cure)
+            return self.given_back(Stop.PAYLOADS)
+        except ConveyorError as error:
+            return self._failed(DeliveryError(ErrorKind.CONFIG, error.message, hint=error.cure))
         except Exception as error:
             # A defect of the connector, not of the destination; still, the schedule bounds it.
             self._log.warning("connector raised an undeclared error", error=type(error).__name__)
@@ -163,6 +170,7 @@ class Attempt:
 
     def _deliver(self) -> Receipt:
         claim = self.claim
+        self.context.load()
         placement = claim.placement or self._place(claim.job, claim.delivery_id, claim.cycle)
         self._refuse_undeclared(placement)
         self._bench.payloads.verify(claim.job.payload)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from conveyor import log
@@ -26,7 +25,7 @@ from conveyor.delivery.placing import Placer
 from conveyor.delivery.pool import ConnectorPool
 from conveyor.delivery.watchdog import Watchdog
 from conveyor.errors import LedgerError
-from conveyor.ledger.records import AttemptReport, Claimed
+from conveyor.ledger.records import AttemptOutcome, AttemptReport, Claimed
 
 if TYPE_CHECKING:
     from dramatiq.worker import Worker
@@ -48,7 +47,7 @@ class Workshop:
     registry: Registry
     keyring: Keyring
     time_zone: str = "UTC"
-    retention: Retention = Retention()
+    retention: Retention = field(default_factory=Retention)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +71,9 @@ class Engine:
 
     WRITTEN_OFF_SHARE = 4
     """A process is to be replaced once one thread in this many was written off."""
+
+    PAUSE = 2.0
+    """Seconds without new claims after an attempt had to be given back: this process is unwell."""
 
     def __init__(self, shop: Workshop, settings: WorkerSettings, clock: Clock | None = None) -> None:
         self.shop = shop
@@ -108,7 +110,7 @@ class Engine:
         self._dispatcher.wake()
 
     def stop(self) -> bool:
-        """Drain, wait ``grace`` seconds for what runs, give the rest back; False when a thread did not end."""
+        """Drain, give what runs ``grace`` seconds, give the rest back; False when a thread did not end."""
         self.drain()
         self._give_back(self._inbox.untaken())
         grace_ends = time.monotonic() + self.settings.grace
@@ -169,7 +171,8 @@ class Engine:
         self._me = this_worker(clock, self.settings.threads)
         self._log = cast(Log, log.get(worker=self._me.id))
         self._placer = Placer(shop.time_zone)
-        self._endpoint = lru_cache(maxsize=4096)(lambda _id, _revision, d: endpoint_of(d))
+        self._endpoints: dict[str, tuple[str, str]] = {}
+        self._pause_until = float("-inf")
         self._inbox = Inbox(self.settings.threads)
         self._dispatcher = Dispatcher(
             shop.ledger,
@@ -229,6 +232,7 @@ class Engine:
             not self._draining.is_set()
             and not self._completions.ledger_away.is_set()
             and self._heartbeat.confirmed()
+            and time.monotonic() >= self._pause_until
         )
 
     # --- working ---------------------------------------------------------------------------------
@@ -249,8 +253,12 @@ class Engine:
         if self._watchdog.leave(attempt):
             if report is not None:
                 self._completions.put(report)
+                if report.outcome is AttemptOutcome.GIVEN_BACK:
+                    self._pause_until = time.monotonic() + self.PAUSE
             self._inbox.done(time.monotonic() - began)
             self._dispatcher.wake()
+        else:
+            self._inbox.regain_thread()
 
     def _attempt(self, claim: Claimed) -> Attempt | None:
         destination = self.shop.source.get(claim.destination)
@@ -262,12 +270,18 @@ class Engine:
         return Attempt(
             claim,
             destination,
-            endpoint=self._endpoint(destination.id, destination.revision, destination),
+            endpoint=self._endpoint(destination),
             place=lambda job, delivery_id, cycle: self._placer(destination, job, delivery_id, cycle),
             bench=self._bench,
             log=bound,
             block=self._dispatcher.probe_of(claim),
         )
+
+    def _endpoint(self, destination: Destination) -> str:
+        known = self._endpoints.get(destination.id)
+        if known is None or known[0] != destination.revision:
+            known = self._endpoints[destination.id] = (destination.revision, endpoint_of(destination))
+        return known[1]
 
     def _give_back(self, claims: Iterable[Claimed]) -> None:
         items = [(claim.delivery_id, claim.fence) for claim in claims]

@@ -68,6 +68,11 @@ class Inbox:
             self._out -= 1
             return self._written_off
 
+    def regain_thread(self) -> None:
+        """A thread that had been written off has come back."""
+        with self._lock:
+            self._written_off -= 1
+
     @property
     def running(self) -> int:
         """Claims taken and not ended."""
