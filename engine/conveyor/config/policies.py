@@ -1,0 +1,61 @@
+"""What every destination takes beside its type's own options: the policies and the common keys."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from conveyor.config.options import Duration, Options, Size
+from conveyor.contract import ConflictPolicy
+from conveyor.retry import RetryPolicy
+
+Conflict = ConflictPolicy
+"""``rename``, ``overwrite``, ``skip`` or ``fail``."""
+
+MAX_STEPS = 100
+"""Longest retry schedule."""
+
+
+def _not_endless(schedule: tuple[float, ...]) -> tuple[float, ...]:
+    if len(schedule) > MAX_STEPS:
+        raise ValueError(f"at most {MAX_STEPS} retries")
+    return schedule
+
+
+class RetryModel(Options):
+    """When failed attempts are repeated."""
+
+    schedule: Annotated[tuple[Duration, ...], AfterValidator(_not_endless)] = Field(
+        RetryPolicy().schedule,
+        description="Delays before the first, second … retry; its length is the number of retries.",
+    )
+    jitter: float = Field(
+        RetryPolicy().jitter, ge=0, le=1, description="Share of the delay added at random, at most 10 s."
+    )
+    max_retry_after: Duration = Field(
+        3600, gt=0, description="Longest pause that a destination can ask for by Retry-After."
+    )
+
+    def policy(self) -> RetryPolicy:
+        """The schedule as the engine evaluates it."""
+        return RetryPolicy(schedule=self.schedule, jitter=self.jitter)
+
+
+class LimitsModel(Options):
+    """Concurrency, size and time."""
+
+    concurrency: int | None = Field(
+        None, ge=1, le=1024, description="Deliveries at a time, over all workers. Default by type."
+    )
+    max_size: Size | None = Field(
+        None, gt=0, description="Largest file accepted for this destination. Default by type."
+    )
+    min_rate: Size = Field(
+        32 * 1024, gt=0, description="Bytes per second below which an attempt runs into its deadline."
+    )
+    base_timeout: Duration = Field(60, gt=0, description="An attempt's deadline is this + size / min_rate.")
+    idle_timeout: Duration = Field(120, gt=0, description="Longest time without any progress.")
+    answer_timeout: Duration = Field(
+        30, gt=0, description="Longest wait for the answer after the last byte was sent (webhook)."
+    )

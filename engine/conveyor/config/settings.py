@@ -1,0 +1,221 @@
+"""The settings of the whole engine: everything in the YAML beside the destinations."""
+
+from __future__ import annotations
+
+import ipaddress
+import zoneinfo
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+
+from conveyor.config.options import Duration, LocalPath, Options, SecretStr
+from conveyor.config.policies import Conflict, LimitsModel, RetryModel
+
+SQLITE = "sqlite:///"
+POSTGRESQL = ("postgresql://", "postgresql+psycopg://")
+
+
+def _ledger_url(url: str, info: ValidationInfo) -> str:
+    if url.startswith(SQLITE):
+        path = url.removeprefix(SQLITE)
+        base = (info.context or {}).get("base")
+        if not path or path == ":memory:":
+            raise ValueError("the ledger must be a file: what it records has to outlive the process")
+        return SQLITE + str(Path(base) / path) if base is not None else url
+    if url.startswith(POSTGRESQL):
+        return url.replace("postgresql://", "postgresql+psycopg://", 1)
+    raise ValueError("expected sqlite:///path/to/file.db or postgresql+psycopg://user:password@host/database")
+
+
+def _broker_url(url: str) -> str:
+    if url != "ledger":
+        raise ValueError("this version has the broker 'ledger' (the deliveries table itself) and no other")
+    return url
+
+
+def _payload_folder(value: Any) -> Any:
+    if isinstance(value, str) and "://" in value:
+        parts = urlsplit(value)
+        if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+            raise ValueError("this version keeps payloads in a folder: ./payloads or file:///shared/payloads")
+        return Path(unquote(parts.path))
+    return value
+
+
+def _zone_name(name: str) -> str:
+    zone_of(name)
+    return name
+
+
+def zone_of(name: str) -> tzinfo:
+    """The time zone of an IANA name; ``UTC`` works on machines without a time-zone database.
+
+    Raises:
+        ValueError: No such zone here.
+    """
+    if name.upper() == "UTC":
+        return UTC
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        if not zoneinfo.available_timezones():
+            raise ValueError("this machine has no time-zone database; install the package tzdata") from None
+        raise ValueError("not a time zone; expected a name such as UTC or Europe/Berlin") from None
+
+
+def _network_range(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        raise ValueError("expected an address range such as 10.0.0.0/8, 192.168.1.7 or fd00::/8") from None
+
+
+def _proxy_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or True)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("expected http://host:port or http://user:password@host:port")
+    return url
+
+
+class WorkersSettings(Options):
+    """The processes and threads that deliver."""
+
+    processes: int = Field(1, ge=1, le=256, description="Worker processes that `conveyor run` starts.")
+    threads: int = Field(16, ge=1, le=1024, description="Deliveries at a time in each process.")
+    lease: Duration = Field(
+        60, ge=5, description="How long a silent worker keeps its deliveries before others take them over."
+    )
+    grace: Duration = Field(
+        30, ge=0, description="How long a shutdown waits for running attempts before it gives them back."
+    )
+
+
+class PayloadRetention(Options):
+    """How long the bytes are kept, counted from the final status of the job's last delivery."""
+
+    delivered: Duration | None = Field(
+        7 * 86400, description="Of jobs that were delivered everywhere; null keeps them for ever."
+    )
+    failed: Duration | None = Field(
+        30 * 86400, description="Of jobs with a failed or cancelled delivery; null keeps them for ever."
+    )
+
+
+class RetentionSettings(Options):
+    """What is removed, and when."""
+
+    payloads: PayloadRetention = Field(PayloadRetention(), description="The bytes of finished jobs.")
+    attempts: Duration | None = Field(
+        90 * 86400, description="The record of each attempt of finished deliveries; null keeps it for ever."
+    )
+
+
+class NetworkSettings(Options):
+    """Which addresses may be dialled, and how."""
+
+    allow_private: tuple[Annotated[str, AfterValidator(_network_range)], ...] = Field(
+        (),
+        description="Private and loopback ranges that may be dialled. Cloud metadata and link-local "
+        "addresses never may.",
+    )
+    ca_bundle: LocalPath | None = Field(
+        None, description="PEM file of the certificate authorities to trust instead of the system's."
+    )
+    proxy: Annotated[str, AfterValidator(_proxy_url)] | None = Field(
+        None,
+        repr=False,
+        json_schema_extra={"secret": True},
+        description="HTTP proxy for every connection that can use one: http://host:port.",
+    )
+
+    def merged(self, over: NetworkSettings) -> NetworkSettings:
+        """These settings with a destination's own on top; its allowed ranges are added, not replaced."""
+        ranges = dict.fromkeys((*self.allow_private, *over.allow_private))
+        return NetworkSettings(
+            allow_private=tuple(ranges),
+            ca_bundle=over.ca_bundle if "ca_bundle" in over.model_fields_set else self.ca_bundle,
+            proxy=over.proxy if "proxy" in over.model_fields_set else self.proxy,
+        )
+
+
+class KeySettings(Options):
+    """The key that encrypts secrets and saved state in the ledger."""
+
+    value: SecretStr | None = Field(
+        None,
+        description="The key itself, usually `${CONVEYOR_KEY}`; several lines during rotation, the first "
+        "encrypts. Without it the file is used.",
+    )
+    file: LocalPath = Field(
+        Path("conveyor.key"),
+        validate_default=True,
+        description="The key file, mode 0600; made on first use for a SQLite ledger.",
+    )
+
+
+class DefaultsSettings(Options):
+    """Policies of every destination that does not set its own."""
+
+    retry: RetryModel = Field(RetryModel(), description="When failed attempts are repeated.")
+    conflict: Conflict | None = Field(
+        None, description="What happens when the name is taken. `rename` where nothing is said."
+    )
+    limits: LimitsModel = Field(LimitsModel(), description="Concurrency, size and time.")
+    path_template: str | None = Field(None, description="Where files go below the destination's root.")
+    expire_after: Duration = Field(
+        7 * 86400, gt=0, description="A delivery older than this, holds included, has failed."
+    )
+
+
+class Settings(Options):
+    """The keys of the main config file beside `destinations` and `presets`."""
+
+    ledger: Annotated[str, AfterValidator(_ledger_url)] = Field(
+        "sqlite:///conveyor.db",
+        validate_default=True,
+        repr=False,
+        json_schema_extra={"secret": True},
+        description="The database: sqlite:///file.db, or postgresql+psycopg://… for many machines.",
+    )
+    broker: Annotated[str, AfterValidator(_broker_url)] = Field(
+        "ledger", description="What wakes the workers; `ledger` is the deliveries table itself."
+    )
+    payloads: Annotated[LocalPath, BeforeValidator(_payload_folder)] = Field(
+        Path("payloads"),
+        validate_default=True,
+        description="The folder for the bytes of submitted files: a path or file:///…",
+    )
+    key: KeySettings = Field(
+        default_factory=dict,  # validated, so that its relative path becomes absolute
+        validate_default=True,
+        description="The key that encrypts secrets in the ledger.",
+    )
+    workers: WorkersSettings = Field(WorkersSettings(), description="The processes and threads that deliver.")
+    retention: RetentionSettings = Field(RetentionSettings(), description="What is removed, and when.")
+    network: NetworkSettings = Field(
+        NetworkSettings(), description="Which addresses may be dialled, and how."
+    )
+    time_zone: Annotated[str, AfterValidator(_zone_name)] = Field(
+        "UTC", description="Zone of `date` in path templates, as an IANA name."
+    )
+    default_destinations: tuple[str, ...] = Field(
+        (), description="Where a submission goes that names no destination."
+    )
+    defaults: DefaultsSettings = Field(
+        DefaultsSettings(), description="Policies of destinations that do not set their own."
+    )
+    include: tuple[str, ...] = Field(
+        (), description="Further files with `destinations` and `presets`, as glob patterns."
+    )
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone of path templates."""
+        return zone_of(self.time_zone)
