@@ -338,6 +338,53 @@ class Cleanup:
 
 
 @dataclass(frozen=True, slots=True)
+class CleanupRecord:
+    """A cleanup as ``show`` prints it; ``done_at`` is None while it is still to be tried."""
+
+    id: str
+    delivery_id: str
+    destination: str
+    attempts: int
+    created_at: int
+    next_at: int | None
+    done_at: int | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A claim that the reaper took from a dead worker."""
+
+    delivery_id: str
+    destination: str
+    worker: str
+    attempt: int
+    lost_in_a_row: int
+    status: Status
+    """pending, or failed when it was lost too often."""
+    next_attempt_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """One destination in numbers, for ``conveyor status``."""
+
+    destination: str
+    pending: int = 0
+    delivering: int = 0
+    retrying: int = 0
+    """Of the pending ones, those with a failure in this cycle."""
+    delivered: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    delivered_last_day: int = 0
+    failed_last_day: int = 0
+    oldest_pending: int | None = None
+    """Submission time of the oldest pending delivery."""
+    next_due: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OrderResult:
     """What a replay or a cancel did."""
 

@@ -1,0 +1,49 @@
+"""The ledger: jobs, deliveries, attempts, destinations' health, workers. The truth.
+
+Importing this package is cheap; SQLAlchemy comes with the first ledger that is opened.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from conveyor.clock import Clock
+    from conveyor.keyring import Keyring
+    from conveyor.ledger.facade import Ledger
+
+__all__ = ["current_version", "migrate", "open_ledger"]
+
+
+def open_ledger(url: str, *, clock: Clock, keyring: Keyring | None = None) -> Ledger:
+    """Open a ledger that is ready for use.
+
+    A SQLite file is made when missing, and brought up to date by one process at a time. A PostgreSQL database
+    is only checked: ``conveyor migrate`` prepares it.
+
+    Args:
+        url: ``sqlite:///file`` or ``postgresql+psycopg://user:password@host/database``.
+        clock: The source of time of what the ledger stamps by itself.
+        keyring: Needed for the memory and for destinations kept in the ledger; they are stored encrypted.
+
+    Raises:
+        LedgerError: It cannot be used: not current, of a newer version, read-only, no ledger at all …
+        LedgerUnavailable: Not just now: locked, full disk, unreachable.
+    """
+    from conveyor.ledger.facade import open_facade
+
+    return open_facade(url, clock=clock, keyring=keyring)
+
+
+def migrate(url: str) -> str:
+    """Create the tables or bring them up to date. Returns the version reached. Raises LedgerError."""
+    from conveyor.ledger.migrate import migrate_url
+
+    return migrate_url(url)
+
+
+def current_version(url: str) -> str | None:
+    """The version of the tables; None when there are none. Raises LedgerError."""
+    from conveyor.ledger.migrate import version_of_url
+
+    return version_of_url(url)

@@ -1,0 +1,277 @@
+"""Claims: which destinations have work, and taking it under a lease.
+
+A claim is one transaction for a whole round. It re-checks pause and block under the lock of the destination's
+row, counts what is leased against the cap, takes the earliest due rows, and writes the attempt rows with it.
+A million rows that wait for later cost nothing: each step walks a partial index from its beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from conveyor.ledger import rows
+from conveyor.ledger.database import Database
+from conveyor.ledger.health import lock
+from conveyor.ledger.records import AttemptOutcome, Claimed, DueDestination, Health, Placement, Status, Wanted
+from conveyor.ledger.schema import attempts, deliveries, health, jobs, payloads, workers
+from conveyor.ledger.transitions import Move, is_, move
+
+_D = deliveries.c
+
+
+def _due_statement() -> sa.Select[Any]:
+    """Walk from destination to destination through the index, never over their rows (loose index scan)."""
+    pending = is_(Status.PENDING)
+    first = sa.select(sa.func.min(_D.destination).label("destination")).where(pending)
+    walk = first.cte("walk", recursive=True)
+    following = (
+        sa.select(sa.func.min(_D.destination))
+        .where(pending, _D.destination > walk.c.destination)
+        .scalar_subquery()
+    )
+    walk = walk.union_all(sa.select(following).where(walk.c.destination.is_not(None)))
+    earliest = (
+        sa.select(sa.func.min(_D.next_attempt_at))
+        .where(pending, _D.destination == walk.c.destination)
+        .scalar_subquery()
+    )
+    return (
+        sa.select(walk.c.destination, earliest, *rows.HEALTH_COLUMNS)
+        .select_from(walk.outerjoin(health, health.c.destination == walk.c.destination))
+        .where(walk.c.destination.is_not(None))
+    )
+
+
+_DUE = _due_statement()
+
+_REGISTERED = sa.select(workers.c.id).where(workers.c.id == sa.bindparam("worker")).with_for_update(read=True)
+
+_RUNNING = (
+    sa.select(_D.destination, sa.func.count())
+    .where(is_(Status.DELIVERING), _D.destination.in_(sa.bindparam("ids", expanding=True)))
+    .group_by(_D.destination)
+)
+
+_TAKE = (
+    sa.select(
+        *rows.JOB_COLUMNS,
+        _D.id,
+        _D.fence,
+        _D.attempt,
+        _D.cycle,
+        _D.failures,
+        _D.lost_in_a_row,
+        _D.throttled_since,
+        _D.path,
+        _D.conflict,
+        _D.state,
+        _D.look_first,
+    )
+    .select_from(deliveries)
+    .join(jobs, jobs.c.id == _D.job_id)
+    .join(payloads, payloads.c.id == jobs.c.payload_id)
+    .where(
+        is_(Status.PENDING),
+        _D.destination == sa.bindparam("destination"),
+        _D.next_attempt_at <= sa.bindparam("now"),
+    )
+    .order_by(_D.next_attempt_at)
+    .limit(sa.bindparam("room"))
+    .with_for_update(skip_locked=True, of=deliveries)
+)
+
+_CLAIM = move(Move.CLAIM).values(
+    worker=sa.bindparam("b_worker"),
+    attempt=sa.bindparam("b_attempt"),
+    path=sa.bindparam("b_path"),
+    conflict=sa.bindparam("b_conflict"),
+    revision=sa.bindparam("b_revision"),
+    probe=sa.bindparam("b_probe"),
+)
+_INSERT_ATTEMPT = sa.insert(attempts)
+_SERVED = (
+    sa.update(health)
+    .where(health.c.destination == sa.bindparam("b_destination"))
+    .values(last_served=sa.bindparam("b_now"))
+)
+
+_GIVE_BACK = move(Move.RETRY).values(
+    next_attempt_at=sa.bindparam("b_now"), look_first=sa.or_(_D.look_first, sa.bindparam("b_look"))
+)
+_END_ATTEMPT = (
+    sa.update(attempts)
+    .where(
+        attempts.c.delivery_id == sa.bindparam("b_id"),
+        attempts.c.fence == sa.bindparam("b_fence"),
+        attempts.c.outcome == AttemptOutcome.RUNNING.value,
+    )
+    .values(outcome=AttemptOutcome.GIVEN_BACK.value, finished_at=sa.bindparam("b_now"), follows="retry")
+)
+
+
+class Claims:
+    """Takes due deliveries for a worker, and gives them back."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def due(self, now: int, limit: int | None = None) -> list[DueDestination]:
+        """Every destination with pending deliveries, with the time of its earliest one.
+
+        Those that are not due yet, paused or blocked are in it too: the caller sees when to look again.
+
+        Args:
+            now: Microseconds. A ``last_served`` beyond it (the clock was set back) counts as never served, so
+                that nobody waits behind a time that lies ahead.
+            limit: At most so many destinations, the earliest due first.
+
+        Returns:
+            Least recently served first when ``limit`` is None.
+        """
+        with self._database.read() as connection:
+            found = connection.execute(_DUE).all()
+        answer = [DueDestination(row[0], row[1], _health(row, now)) for row in found]
+        if limit is not None:
+            answer.sort(key=lambda due: due.next_attempt_at)
+            return answer[:limit]
+        answer.sort(key=lambda due: due.health.last_served)
+        return answer
+
+    def claim(self, worker_id: str, wanted: Sequence[Wanted], now: int) -> list[Claimed]:
+        """Take due deliveries under this worker's lease, in one transaction.
+
+        Args:
+            worker_id: A registered worker. One that was reaped or never registered gets nothing.
+            wanted: How many of which destinations. ``place`` is called inside the transaction for each
+                delivery that has no path yet in its cycle: it must be quick and must not raise.
+            now: Microseconds; rows due at or before it are taken.
+
+        Returns:
+            What this worker now holds, each with its attempt row written.
+        """
+        if not wanted:
+            return []
+        with self._database.write() as connection:
+            if connection.execute(_REGISTERED, {"worker": worker_id}).first() is None:
+                return []
+            taken: list[Claimed] = []
+            for want, room, probe in _rooms(connection, wanted, now):
+                taken.extend(_take(connection, want, room, probe, now))
+            if taken:
+                _write(connection, worker_id, taken, now)
+            return taken
+
+    def give_back(self, items: Iterable[tuple[str, int]], now: int, *, look_first: bool = False) -> None:
+        """Return claims uncharged, due at once: shutdown, or the ledger or payload store is away.
+
+        Args:
+            items: Delivery ids with the fence under which they are held; others are left alone.
+            now: Microseconds.
+            look_first: The attempts may have reached the destination: the next ones ask ``find`` first.
+        """
+        values = [
+            {"b_id": ident, "b_fence": fence, "b_now": now, "b_look": look_first}
+            for ident, fence in sorted(items)
+        ]
+        if not values:
+            return
+        with self._database.write() as connection:
+            connection.execute(_GIVE_BACK, values)
+            connection.execute(_END_ATTEMPT, values)
+
+
+def _health(row: Sequence[Any], now: int) -> Health:
+    if row[2] is None:
+        return Health(row[0])
+    values = list(row[2:])
+    if values[9] > now:
+        values[9] = 0
+    return rows.health_from(values)
+
+
+def _rooms(
+    connection: sa.Connection, wanted: Sequence[Wanted], now: int
+) -> Iterable[tuple[Wanted, int, bool]]:
+    """How many rows of each destination may be taken now, and whether that one is a probe."""
+    ids = [want.destination for want in wanted]
+    known = lock(connection, ids)
+    running = {row[0]: row[1] for row in connection.execute(_RUNNING, {"ids": ids})}
+    for want in wanted:
+        state = known[want.destination]
+        leased = running.get(want.destination, 0)
+        if state.paused_at is not None:
+            continue
+        if state.block is not None:
+            until = state.block.until
+            if want.probe and leased == 0 and until is not None and until <= now:
+                yield want, 1, True
+            continue
+        room = min(want.limit, want.cap - leased)
+        if room > 0:
+            yield want, room, False
+
+
+def _take(connection: sa.Connection, want: Wanted, room: int, probe: bool, now: int) -> Iterable[Claimed]:
+    found = connection.execute(_TAKE, {"destination": want.destination, "now": now, "room": room})
+    for row in found.all():
+        ident, fence, attempt, cycle, failures, lost, throttled, path, conflict, state, look = row[
+            rows.WIDTH :
+        ]
+        job = rows.job_from(row)
+        placement = rows.placement_from(path, conflict)
+        yield Claimed(
+            delivery_id=ident,
+            destination=want.destination,
+            job=job,
+            fence=fence + 1,
+            attempt=attempt + 1,
+            cycle=cycle,
+            failures=failures,
+            lost_in_a_row=lost,
+            throttled_since=throttled,
+            placement=placement or want.place(job, ident, cycle),
+            state=None if state is None else bytes(state),
+            look_first=bool(look),
+            revision=want.revision,
+            started_at=now,
+            probe=probe,
+        )
+
+
+def _write(connection: sa.Connection, worker_id: str, taken: Sequence[Claimed], now: int) -> None:
+    connection.execute(_CLAIM, [_claim_row(worker_id, claim, claim.placement, now) for claim in taken])
+    connection.execute(
+        _INSERT_ATTEMPT,
+        [
+            {
+                "delivery_id": claim.delivery_id,
+                "attempt": claim.attempt,
+                "cycle": claim.cycle,
+                "fence": claim.fence,
+                "worker": worker_id,
+                "started_at": now,
+                "probe": claim.probe,
+                "revision": claim.revision,
+            }
+            for claim in taken
+        ],
+    )
+    served = sorted({claim.destination for claim in taken})
+    connection.execute(_SERVED, [{"b_destination": name, "b_now": now} for name in served])
+
+
+def _claim_row(worker_id: str, claim: Claimed, placement: Placement | None, now: int) -> dict[str, Any]:
+    return {
+        "b_id": claim.delivery_id,
+        "b_fence": claim.fence - 1,
+        "b_now": now,
+        "b_worker": worker_id,
+        "b_attempt": claim.attempt,
+        "b_path": None if placement is None else placement.path,
+        "b_conflict": None if placement is None else placement.conflict.value,
+        "b_revision": claim.revision,
+        "b_probe": claim.probe,
+    }

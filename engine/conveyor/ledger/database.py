@@ -1,0 +1,74 @@
+"""The database under the ledger: two kinds of transaction, and whether somebody else has written.
+
+Everything above this module is one text for both databases; :mod:`conveyor.ledger.sqlite` and
+:mod:`conveyor.ledger.postgres` hold what differs.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import sqlalchemy as sa
+
+Row = Mapping[str, Any]
+
+
+class Database(abc.ABC):
+    """Opens transactions. Safe from many threads; not to be carried over a fork.
+
+    Attributes:
+        name: The database as people know it, without a password.
+    """
+
+    name: str
+
+    @abc.abstractmethod
+    def read(self) -> AbstractContextManager[sa.Connection]:
+        """A consistent read. Raises LedgerError or LedgerUnavailable with the cure."""
+
+    @abc.abstractmethod
+    def write(self, durable: bool = False) -> AbstractContextManager[sa.Connection]:
+        """A write transaction: committed at the end of the block, rolled back when it raises.
+
+        Args:
+            durable: Survives a power cut once the block has ended (fsync). Otherwise the last transactions
+                before a power cut may be undone, never torn; a crash of the process loses nothing.
+        """
+
+    @abc.abstractmethod
+    def changed(self) -> bool:
+        """Whether any other connection may have written since the last call; the first call says True."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Release all connections. Idempotent."""
+
+
+def insert_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
+    """INSERT … ON CONFLICT DO NOTHING, which both databases spell alike but SQLAlchemy does not."""
+    if rows:
+        insert = _dialect_insert(connection)
+        connection.execute(insert(table).on_conflict_do_nothing(), list(rows))
+
+
+def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
+    """Insert ``rows``, or update the given columns of those whose primary key exists."""
+    if not rows:
+        return
+    statement = _dialect_insert(connection)(table)
+    keys = [column.name for column in table.primary_key]
+    changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), list(rows))
+
+
+def _dialect_insert(connection: sa.Connection) -> Any:
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as postgres_insert
+
+        return postgres_insert
+    from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+    return sqlite_insert

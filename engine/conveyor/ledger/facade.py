@@ -1,0 +1,67 @@
+"""The ledger as the engine sees it: one attribute per concept."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from conveyor.ledger.claims import Claims
+from conveyor.ledger.cleanups import Cleanups
+from conveyor.ledger.connect import connect
+from conveyor.ledger.database import Database
+from conveyor.ledger.health import Health
+from conveyor.ledger.migrate import check, upgrade
+from conveyor.ledger.outcomes import Outcomes
+from conveyor.ledger.sqlite import SqliteDatabase
+from conveyor.ledger.states import States
+from conveyor.ledger.submissions import Submissions
+from conveyor.ledger.workers import Workers
+
+if TYPE_CHECKING:
+    from conveyor.clock import Clock
+    from conveyor.keyring import Keyring
+
+
+class Ledger:
+    """An open ledger. Safe from many threads; opened anew after a fork."""
+
+    def __init__(self, database: Database, *, clock: Clock, keyring: Keyring | None = None) -> None:
+        self.database = database
+        self.submissions = Submissions(database)
+        self.claims = Claims(database)
+        self.outcomes = Outcomes(database)
+        self.states = States(database)
+        self.workers = Workers(database)
+        self.health = Health(database)
+        self.cleanups = Cleanups(database)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it is a file on this machine rather than a server."""
+        return isinstance(self.database, SqliteDatabase)
+
+    def close(self) -> None:
+        """Release all connections. Idempotent."""
+        self.database.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_facade(url: str, *, clock: Clock, keyring: Keyring | None) -> Ledger:
+    """See :func:`conveyor.ledger.open_ledger`."""
+    database = connect(url)
+    try:
+        if isinstance(database, SqliteDatabase):
+            upgrade(database)
+        else:
+            check(database)
+    except BaseException:
+        database.close()
+        raise
+    return Ledger(database, clock=clock, keyring=keyring)

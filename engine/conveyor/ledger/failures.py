@@ -1,0 +1,109 @@
+"""One clear error with its cure for each way in which a database refuses."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import sqlalchemy.exc
+
+from conveyor.errors import LedgerError, LedgerUnavailable
+
+DRIVER_ERRORS = (sqlite3.Error, sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError)
+"""What leaves a driver or SQLAlchemy when the database refuses; never leaves the ledger."""
+
+_SQLITE: dict[int, tuple[type[LedgerError], str, str]] = {
+    sqlite3.SQLITE_BUSY: (
+        LedgerUnavailable,
+        "is locked by another process",
+        "end the process that holds it (`fuser FILE` names it); a backup must use sqlite3's .backup",
+    ),
+    sqlite3.SQLITE_LOCKED: (
+        LedgerUnavailable,
+        "is locked by another connection",
+        "try again; if it stays, restart the engine",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        LedgerError,
+        "is read-only",
+        "make the file and its folder writable for this user, or run as the user who owns them",
+    ),
+    sqlite3.SQLITE_FULL: (
+        LedgerUnavailable,
+        "cannot grow: the disk is full",
+        "free space on the disk of the ledger; nothing is lost, work goes on by itself",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        LedgerUnavailable,
+        "cannot be read or written: the disk reports an error",
+        "check the disk of the ledger (space, quota, `dmesg`)",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        LedgerError,
+        "cannot be opened",
+        "create its folder and make it writable for this user",
+    ),
+    sqlite3.SQLITE_PERM: (LedgerError, "may not be opened", "run as the user who owns the file"),
+    sqlite3.SQLITE_AUTH: (LedgerError, "may not be opened", "run as the user who owns the file"),
+    sqlite3.SQLITE_NOTADB: (
+        LedgerError,
+        "is not a ledger: the file is no SQLite database",
+        "name another file under `ledger:`, or move this one away",
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        LedgerError,
+        "is damaged",
+        "stop the engine and restore a backup, or run `sqlite3 FILE .recover` into a new file",
+    ),
+}
+"""By primary result code: https://www.sqlite.org/rescode.html"""
+
+
+def _sqlite(error: sqlite3.Error, name: str) -> LedgerError:
+    code: int = getattr(error, "sqlite_errorcode", 0) or 0
+    known = _SQLITE.get(code & 0xFF)
+    if known is None:
+        return LedgerError(f"ledger {name}: {error}", cure="report this with the version and the message")
+    kind, what, cure = known
+    return kind(f"ledger {name} {what}", cure=cure)
+
+
+def _postgres(error: sqlalchemy.exc.DBAPIError, name: str) -> LedgerError:
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    text = str(error.orig).strip().splitlines()
+    said = text[0] if text else type(error.orig).__name__
+    cures: dict[str, tuple[str, str]] = {
+        "28": ("refuses the login", "check user and password in `ledger:`"),
+        "3D": ("does not exist", "create the database, then run `conveyor migrate`"),
+        "42": (f"has other tables than this version expects ({said})", "run `conveyor migrate`"),
+        "25": ("is read-only", "connect to the primary server"),
+    }
+    if state is not None and state[:2] in cures:
+        what, cure = cures[state[:2]]
+        return LedgerError(f"ledger {name} {what}", cure=cure)
+    if isinstance(error, sqlalchemy.exc.OperationalError) or (state or "")[:2] in {
+        "08",
+        "40",
+        "53",
+        "55",
+        "57",
+    }:
+        return LedgerUnavailable(
+            f"ledger {name} cannot be reached: {said}",
+            cure="check that the server runs and accepts connections; work goes on when it is back",
+        )
+    return LedgerError(f"ledger {name}: {said}", cure="report this with the version and the message")
+
+
+def translated(error: BaseException, name: str) -> LedgerError:
+    """Turn what a driver raised into the user's error.
+
+    Args:
+        error: One of ``DRIVER_ERRORS``.
+        name: The database as people know it: a file, or a URL without its password.
+    """
+    cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+    if isinstance(cause, sqlite3.Error):
+        return _sqlite(cause, name)
+    if isinstance(error, sqlalchemy.exc.DBAPIError):
+        return _postgres(error, name)
+    return LedgerUnavailable(f"ledger {name} is too busy: {error}", cure="lower workers.threads")

@@ -1,0 +1,134 @@
+"""Bringing the tables up to date, by one process at a time and in one transaction.
+
+A ledger without tables gets them from :mod:`conveyor.ledger.schema` at once; an older one goes through the
+Alembic migrations beside this module. A test holds that both end in the same tables.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from conveyor.errors import LedgerError
+from conveyor.ledger.connect import connect
+from conveyor.ledger.database import Database
+from conveyor.ledger.schema import HEAD, metadata
+from conveyor.ledger.sqlite import SqliteDatabase
+
+SCRIPTS = Path(__file__).parent / "migrations"
+_LOCK_KEY = 0x436F6E76
+"""PostgreSQL advisory lock of migrations: "Conv"."""
+
+_VERSIONS = sa.Table(
+    "alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True)
+)
+
+
+def version(database: Database) -> str | None:
+    """The version of the tables; None when there are none."""
+    with database.read() as connection:
+        return _version(connection)
+
+
+def check(database: Database) -> None:
+    """Refuse a database whose tables are not exactly this version's.
+
+    Raises:
+        LedgerError: With the cure.
+    """
+    found = version(database)
+    if found == HEAD:
+        return
+    _refuse_newer(found, database)
+    state = "has no tables yet" if found is None else f"is of version {found}, this program needs {HEAD}"
+    raise LedgerError(f"ledger {database.name} {state}", cure="run `conveyor migrate`")
+
+
+def upgrade(database: Database) -> str:
+    """Make the tables, or bring them up to date; at once when they are. Returns the version."""
+    if version(database) == HEAD:
+        return HEAD
+    with _alone(database), database.write(durable=True) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_KEY)))
+        found = _version(connection)
+        _refuse_newer(found, database)
+        if found is None:
+            _refuse_foreign(connection, database)
+            create(connection)
+        elif found != HEAD:
+            run_migrations(connection)
+    return HEAD
+
+
+def create(connection: sa.Connection) -> None:
+    """Make the tables of this version in an empty database."""
+    metadata.create_all(connection)
+    _VERSIONS.create(connection, checkfirst=True)
+    connection.execute(sa.insert(_VERSIONS), {"version_num": HEAD})
+
+
+def run_migrations(connection: sa.Connection, target: str = "head") -> None:
+    """Run the Alembic migrations up to ``target`` inside the open transaction."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, target)
+
+
+def migrate_url(url: str) -> str:
+    """See :func:`conveyor.ledger.migrate`."""
+    with closing(connect(url)) as database:
+        return upgrade(database)
+
+
+def version_of_url(url: str) -> str | None:
+    """See :func:`conveyor.ledger.current_version`."""
+    with closing(connect(url)) as database:
+        return version(database)
+
+
+def _version(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table(_VERSIONS.name):
+        return None
+    found: str | None = connection.execute(sa.select(_VERSIONS.c.version_num)).scalar()
+    return found
+
+
+def _refuse_newer(found: str | None, database: Database) -> None:
+    if found is not None and found > HEAD:
+        raise LedgerError(
+            f"ledger {database.name} is of version {found}, newer than this program's {HEAD}",
+            cure="upgrade Conveyor on this machine; an older one cannot use a newer ledger",
+        )
+
+
+def _refuse_foreign(connection: sa.Connection, database: Database) -> None:
+    tables = set(sa.inspect(connection).get_table_names())
+    if tables & set(metadata.tables):
+        raise LedgerError(
+            f"ledger {database.name} holds tables of another program",
+            cure="name another database under `ledger:`",
+        )
+
+
+@contextmanager
+def _alone(database: Database) -> Iterator[None]:
+    """Keep other processes out while an SQLite file gets its tables: a lock on its folder, gone with us."""
+    if not isinstance(database, SqliteDatabase):
+        yield
+        return
+    folder = os.open(database.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)

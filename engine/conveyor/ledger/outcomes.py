@@ -1,0 +1,253 @@
+"""Outcomes: what attempts came to, written for a whole group in one transaction, each under its fence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from conveyor.errors import LedgerError
+from conveyor.ledger import rows
+from conveyor.ledger.cleanups import enqueue
+from conveyor.ledger.database import Database
+from conveyor.ledger.health import lock
+from conveyor.ledger.records import AttemptReport, Block, Health, Status
+from conveyor.ledger.schema import attempts, deliveries, health
+from conveyor.ledger.transitions import Move, is_, move
+
+_D = deliveries.c
+
+_HELD = (
+    sa.select(_D.id, _D.fence, _D.probe, _D.state, _D.revision)
+    .where(_D.id.in_(sa.bindparam("ids", expanding=True)), is_(Status.DELIVERING))
+    .order_by(_D.id)
+    .with_for_update()
+)
+
+_COUNTS = {
+    "failures": sa.bindparam("b_failures"),
+    "lost_in_a_row": sa.bindparam("b_lost"),
+    "throttled_since": sa.bindparam("b_throttled"),
+    "look_first": sa.bindparam("b_look"),
+    "last_error": sa.bindparam("b_error"),
+    "last_error_kind": sa.bindparam("b_kind"),
+}
+_CLOSED = {"state": sa.null(), "receipt": sa.bindparam("b_receipt")}
+
+_MOVES = {
+    Status.DELIVERED: move(Move.DELIVER).values(**_COUNTS, **_CLOSED),
+    Status.FAILED: move(Move.FAIL).values(**_COUNTS, **_CLOSED),
+    Status.PENDING: move(Move.RETRY).values(**_COUNTS, next_attempt_at=sa.bindparam("b_next")),
+}
+
+_END_ATTEMPT = (
+    sa.update(attempts)
+    .where(attempts.c.delivery_id == sa.bindparam("b_id"), attempts.c.attempt == sa.bindparam("b_attempt"))
+    .values(
+        finished_at=sa.bindparam("b_finished"),
+        outcome=sa.bindparam("b_outcome"),
+        charged=sa.bindparam("b_charged"),
+        kind=sa.bindparam("b_kind"),
+        message=sa.bindparam("b_error"),
+        hint=sa.bindparam("b_hint"),
+        code=sa.bindparam("b_code"),
+        response=sa.bindparam("b_response"),
+        bytes_sent=sa.bindparam("b_bytes"),
+        timings=sa.bindparam("b_timings"),
+        reference=sa.bindparam("b_reference"),
+        follows=sa.bindparam("b_follows"),
+        next_attempt_at=sa.bindparam("b_next"),
+    )
+)
+
+_HEALTH_FIELDS = (
+    "block_reason",
+    "block_until",
+    "block_step",
+    "block_message",
+    "blocked_since",
+    "block_revision",
+    "last_delivered_at",
+    "last_failed_at",
+    "last_error",
+)
+_SET_HEALTH = (
+    sa.update(health)
+    .where(health.c.destination == sa.bindparam("b_destination"))
+    .values({name: sa.bindparam(f"b_{name}") for name in _HEALTH_FIELDS})
+)
+
+
+class Outcomes:
+    """Completes attempts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, reports: Sequence[AttemptReport], now: int) -> set[str]:
+        """Write the outcome of attempts, all or none.
+
+        Sets status, counters, due time, receipt and error; completes the attempt rows; blocks or clears
+        destinations; hands saved state to the cleanups where a report asks for it.
+
+        Args:
+            reports: At most one per delivery.
+            now: Microseconds.
+
+        Returns:
+            Ids of deliveries that somebody else owns by now (reaped, cancelled, replayed): their reports are
+            discarded.
+        """
+        if not reports:
+            return set()
+        with self._database.write() as connection:
+            found = connection.execute(_HELD, {"ids": [report.delivery_id for report in reports]})
+            held = {row[0]: row for row in found.all()}
+            mine = sorted(
+                (r for r in reports if r.delivery_id in held and held[r.delivery_id][1] == r.fence),
+                key=lambda report: report.delivery_id,
+            )
+            _write(connection, mine, held, now)
+        written = {report.delivery_id for report in mine}
+        return {report.delivery_id for report in reports} - written
+
+
+def _write(
+    connection: sa.Connection, mine: Sequence[AttemptReport], held: Mapping[str, Sequence[Any]], now: int
+) -> None:
+    if not mine:
+        return
+    enqueue(
+        connection,
+        [
+            (report.delivery_id, report.destination, bytes(held[report.delivery_id][3]), report.fence)
+            for report in mine
+            if report.cleanup and held[report.delivery_id][3] is not None
+        ],
+        now,
+    )
+    changed = 0
+    for status, statement in _MOVES.items():
+        values = [_delivery_row(report, now) for report in mine if report.status is status]
+        if values:
+            changed += connection.execute(statement, values).rowcount
+    if changed != len(mine):
+        raise LedgerError("an outcome did not fit the delivery's status", cure="report this: it is a defect")
+    connection.execute(_END_ATTEMPT, [_attempt_row(report) for report in mine])
+    _set_health(connection, mine, held, now)
+
+
+def _delivery_row(report: AttemptReport, now: int) -> dict[str, Any]:
+    row = {
+        "b_id": report.delivery_id,
+        "b_fence": report.fence,
+        "b_now": now,
+        "b_failures": report.failures,
+        "b_lost": report.lost_in_a_row,
+        "b_throttled": report.throttled_since,
+        "b_look": report.look_first,
+        "b_error": report.message,
+        "b_kind": report.kind,
+    }
+    if report.status is Status.PENDING:
+        row["b_next"] = now if report.next_attempt_at is None else report.next_attempt_at
+    else:
+        row["b_receipt"] = rows.dump_map(report.receipt)
+    return row
+
+
+def _attempt_row(report: AttemptReport) -> dict[str, Any]:
+    receipt = report.receipt
+    return {
+        "b_id": report.delivery_id,
+        "b_attempt": report.attempt,
+        "b_finished": report.finished_at,
+        "b_outcome": report.outcome,
+        "b_charged": report.charged,
+        "b_kind": report.kind,
+        "b_error": report.message,
+        "b_hint": report.hint,
+        "b_code": report.code,
+        "b_response": report.response,
+        "b_bytes": report.bytes_sent,
+        "b_timings": rows.dump_map(report.timings),
+        "b_reference": None if receipt is None else receipt.get("reference"),
+        "b_follows": report.follows,
+        "b_next": report.next_attempt_at if report.status is Status.PENDING else None,
+    }
+
+
+def _set_health(
+    connection: sa.Connection, mine: Sequence[AttemptReport], held: Mapping[str, Sequence[Any]], now: int
+) -> None:
+    by_destination: dict[str, list[AttemptReport]] = {}
+    for report in sorted(mine, key=lambda report: report.finished_at):
+        by_destination.setdefault(report.destination, []).append(report)
+    known = lock(connection, list(by_destination))
+    values = []
+    for name in sorted(by_destination):
+        before = after = known[name]
+        for report in by_destination[name]:
+            row = held[report.delivery_id]
+            after = applied(after, report, probe=bool(row[2]), revision=row[4], now=now)
+        if after != before:
+            values.append(_health_row(after))
+    if values:
+        connection.execute(_SET_HEALTH, values)
+
+
+def applied(known: Health, report: AttemptReport, *, probe: bool, revision: str | None, now: int) -> Health:
+    """A destination's health after one report. Pure.
+
+    A report is *fresh* when its attempt was the probe or began after the block did. Only a fresh one clears a
+    block or takes it a step further; a stale one, of an attempt that was under way when the block began, can
+    only keep it for longer.
+    """
+    delivered, failed, error = known.last_delivered_at, known.last_failed_at, known.last_error
+    if report.status is Status.DELIVERED:
+        delivered = max(delivered or 0, report.finished_at)
+    elif report.kind is not None:
+        failed, error = max(failed or 0, report.finished_at), report.message
+    block, since, under = known.block, known.blocked_since, known.block_revision
+    fresh = probe or since is None or report.started_at > since
+    if report.block is not None:
+        if block is None or fresh:
+            block, under = report.block, revision
+            since = now if since is None else since
+        else:
+            block = Block(block.reason, _later(block.until, report.block.until), block.step, block.message)
+    elif report.clears_block and fresh:
+        block, since, under = None, None, None
+    return Health(
+        known.destination,
+        known.paused_at,
+        known.pause_note,
+        block,
+        since,
+        under,
+        known.last_served,
+        delivered,
+        failed,
+        error,
+    )
+
+
+def _later(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else max(one, other)
+
+
+def _health_row(after: Health) -> dict[str, Any]:
+    block = after.block
+    return {
+        "b_destination": after.destination,
+        "b_block_reason": None if block is None else block.reason,
+        "b_block_until": None if block is None else block.until,
+        "b_block_step": 0 if block is None else block.step,
+        "b_block_message": None if block is None else block.message,
+        "b_blocked_since": after.blocked_since,
+        "b_block_revision": after.block_revision,
+        "b_last_delivered_at": after.last_delivered_at,
+        "b_last_failed_at": after.last_failed_at,
+        "b_last_error": after.last_error,
+    }

@@ -1,0 +1,64 @@
+"""What a connector saved in the middle of a delivery, and the questions it asks before it publishes."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from conveyor.contract import ConflictPolicy
+from conveyor.ledger.database import Database
+from conveyor.ledger.records import Status
+from conveyor.ledger.schema import deliveries, jobs
+from conveyor.ledger.transitions import is_
+
+_D = deliveries.c
+_MINE = (_D.id == sa.bindparam("b_id"), _D.fence == sa.bindparam("b_fence"), is_(Status.DELIVERING))
+_SAVE = sa.update(deliveries).where(*_MINE).values(state=sa.bindparam("b_state"))
+_OWNS = sa.select(_D.id).where(*_MINE)
+_SUPERSEDED = (
+    sa.select(_D.id)
+    .join(jobs, jobs.c.id == _D.job_id)
+    .where(
+        _D.destination == sa.bindparam("destination"),
+        _D.path == sa.bindparam("path"),
+        _D.conflict == sa.literal_column(f"'{ConflictPolicy.OVERWRITE.value}'"),
+        is_(Status.DELIVERED),
+        sa.tuple_(jobs.c.created_at, jobs.c.id)
+        > sa.tuple_(sa.bindparam("created_at", type_=sa.BigInteger), sa.bindparam("job", type_=sa.Text)),
+    )
+    .limit(1)
+)
+
+
+class States:
+    """Fenced reads and writes of one attempt."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def save(self, delivery_id: str, fence: int, blob: bytes | None) -> bool:
+        """Replace the saved state, durably, before returning; None clears it.
+
+        Returns:
+            False when the delivery is no longer held under this fence: nothing was written.
+        """
+        with self._database.write(durable=True) as connection:
+            values = {"b_id": delivery_id, "b_fence": fence, "b_state": blob}
+            return connection.execute(_SAVE, values).rowcount == 1
+
+    def owns(self, delivery_id: str, fence: int) -> bool:
+        """Whether the delivery is still held under this fence."""
+        with self._database.read() as connection:
+            return connection.execute(_OWNS, {"b_id": delivery_id, "b_fence": fence}).first() is not None
+
+    def superseded(self, destination: str, path: str, created_at: int, job_id: str) -> bool:
+        """Whether a job submitted later has already been delivered to this path under ``overwrite``.
+
+        Args:
+            destination: Destination id.
+            path: The placement's path.
+            created_at: Submission time of the job that asks, microseconds.
+            job_id: Its id; decides between jobs of the same microsecond.
+        """
+        values = {"destination": destination, "path": path, "created_at": created_at, "job": job_id}
+        with self._database.read() as connection:
+            return connection.execute(_SUPERSEDED, values).first() is not None
