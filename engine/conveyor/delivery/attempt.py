@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from conveyor.delivery.context import Lease
     from conveyor.delivery.pool import Checkout, ConnectorPool
     from conveyor.keyring import Keyring
+    from conveyor.ledger.cleanups import Cleanups
     from conveyor.ledger.states import States
     from conveyor.payloads import PayloadStore
 
@@ -52,6 +53,7 @@ class Bench:
     pool: ConnectorPool
     payloads: PayloadStore
     states: States
+    cleanups: Cleanups
     keyring: Keyring
     lease: Lease
     clock: Clock
@@ -170,7 +172,7 @@ class Attempt:
 
     def _deliver(self) -> Receipt:
         claim = self.claim
-        self.context.load()
+        self._recall()
         placement = claim.placement or self._place(claim.job, claim.delivery_id, claim.cycle)
         self._refuse_undeclared(placement)
         self._bench.payloads.verify(claim.job.payload)
@@ -188,6 +190,17 @@ class Attempt:
         finally:
             self._bench.pool.give_back(checkout, sound=sound)
         return receipt
+
+    def _recall(self) -> None:
+        """Read the saved state; one that belongs to another endpoint or path is handed to the cleanups."""
+        claim, context = self.claim, self.context
+        context.load()
+        if context.foreign_state is not None:
+            now = self._bench.clock.now()
+            self._bench.cleanups.add(
+                claim.delivery_id, claim.destination, context.foreign_state, claim.fence, now
+            )
+            self._bench.states.save(claim.delivery_id, claim.fence, None)
 
     def _with_connector(self, checkout: Checkout, parcel: Parcel, target: Target) -> Receipt:
         connector = checkout.connector

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from conveyor.clock import Clock, micros
@@ -22,14 +23,17 @@ if TYPE_CHECKING:
     from conveyor.ledger.records import Cleanup
 
 DELAYS = (30.0, 300.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
-"""Seconds between tries to abandon; the last one repeats until the destination is removed."""
+"""Seconds between tries to abandon; the last one repeats."""
+
+MOST_TRIES = 12
+"""After so many (about a week) what is left stays; the record says so."""
 
 LEASE = 300.0
 """Seconds that one process has for one cleanup."""
 
 
 class CleanupContext:
-    """A :class:`conveyor.contract.AttemptContext` for ``abandon`` and ``check``: nothing is saved or published.
+    """The context of ``abandon`` and ``check``, where nothing is saved or published.
 
     Args:
         state: What the delivery had saved.
@@ -147,7 +151,7 @@ class Cleaner:
         redact = Redactor(secrets_of(destination.options))
         try:
             state = json.loads(self._keyring.decrypt(cleanup.state))["state"]
-            context = CleanupContext(state, self._clock, log, attempt=cleanup.attempts + 1, seconds=LEASE / 2)
+            context = CleanupContext(state, self._clock, log, attempt=cleanup.attempts, seconds=LEASE / 2)
             self._context = context
             checkout = self._pool.take(destination)
             sound = False
@@ -164,10 +168,13 @@ class Cleaner:
         except Exception as error:
             self._later(cleanup, redact.message(f"{type(error).__name__}: {error}"))
         else:
-            self._ledger.cleanups.done(cleanup.id)
+            self._ledger.cleanups.done(cleanup.id, self._clock.now())
 
     def _later(self, cleanup: Cleanup, message: str) -> None:
-        wait = DELAYS[min(cleanup.attempts, len(DELAYS) - 1)]
+        if cleanup.attempts >= MOST_TRIES:
+            self._ledger.cleanups.done(cleanup.id, self._clock.now(), f"given up: {message}")
+            return
+        wait = DELAYS[min(cleanup.attempts - 1, len(DELAYS) - 1)]
         self._ledger.cleanups.failed(cleanup.id, self._clock.now() + micros(wait), message)
 
     def _run(self) -> None:

@@ -198,7 +198,13 @@ class Engine:
         )
         self._pool = ConnectorPool(Opener(shop.ledger, shop.registry, clock), clock=clock)
         self._bench = Bench(
-            self._pool, shop.payloads, shop.ledger.states, shop.keyring, self._heartbeat, clock
+            self._pool,
+            shop.payloads,
+            shop.ledger.states,
+            shop.ledger.cleanups,
+            shop.keyring,
+            self._heartbeat,
+            clock,
         )
         self._keeper = Keeper(
             shop.ledger,

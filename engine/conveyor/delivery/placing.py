@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from conveyor.config import Destination
-from conveyor.contract import DeliveryError, ErrorKind
+from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind
 from conveyor.ledger.records import JobRecord, Placement
 from conveyor.paths import PathError, Values, place
+
+RENAME_HEADROOM = len(" (9999)")
+"""Room left in the file name for the number that ``rename`` may add."""
 
 
 class Placer:
@@ -27,8 +30,10 @@ class Placer:
         values = Values.of(
             job, delivery_id, destination.id, destination.labels, time_zone=self._time_zone, cycle=cycle
         )
+        headroom = RENAME_HEADROOM if destination.conflict is ConflictPolicy.RENAME else 0
+        rules = destination.spec.capabilities.names
         try:
-            placed = place(destination.template, destination.spec.capabilities.names, values)
+            placed = place(destination.template, rules, values, headroom=headroom)
         except PathError as error:
             raise DeliveryError(ErrorKind.NAME, str(error), hint="change path_template") from None
         return Placement(placed.path, destination.conflict)

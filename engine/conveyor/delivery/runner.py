@@ -1,0 +1,92 @@
+"""``conveyor run``: an engine in this process, or a supervisor over several, until told to stop or idle."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Protocol
+
+from conveyor.contract import Log
+from conveyor.errors import Exit
+
+TICK = 0.05
+"""Seconds between looks at whether to end."""
+
+
+class Runnable(Protocol):
+    """An engine, as the runner sees it."""
+
+    worn_out: threading.Event
+
+    def start(self) -> None: ...
+    def drain(self) -> None: ...
+    def stop(self) -> bool: ...
+    def idle(self, horizon: float) -> bool: ...
+
+
+class Signals:
+    """SIGTERM and SIGINT ask to stop, a second one leaves at once; SIGHUP asks to reload.
+
+    Leaving at once loses nothing: what was claimed is freed by the next process that sees this one gone.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.stop = threading.Event()
+        self.reload = threading.Event()
+
+    def install(self) -> None:
+        """Install the handlers; only in the main thread."""
+        signal.signal(signal.SIGTERM, self._on_stop)
+        signal.signal(signal.SIGINT, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_reload)
+
+    def _on_stop(self, number: int, _frame: FrameType | None) -> None:
+        if self.stop.is_set():
+            os._exit(128 + number)
+        self.stop.set()
+        os.write(2, b"stopping: finishing what runs; once more to leave at once\n")
+
+    def _on_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self.reload.set()
+
+
+def run_engine(
+    engine: Runnable,
+    signals: Signals,
+    *,
+    until_idle: bool,
+    horizon: float,
+    reload: Callable[[bool], None],
+    failed: Callable[[], bool],
+) -> tuple[Exit, bool]:
+    """Run one engine to its end.
+
+    Args:
+        engine: Not yet started.
+        signals: Installed.
+        until_idle: End once nothing runs or is due within ``horizon`` seconds.
+        horizon: Seconds.
+        reload: Called at each tick with whether a reload was asked for.
+        failed: Whether a delivery failed since the engine started; asked at the end of ``until_idle``.
+
+    Returns:
+        The exit code, and whether the process should be replaced by a fresh one.
+    """
+    engine.start()
+    code, replace = Exit.OK, False
+    while not signals.stop.wait(TICK):
+        asked = signals.reload.is_set()
+        signals.reload.clear()
+        reload(asked)
+        if engine.worn_out.is_set():
+            replace = True
+            break
+        if until_idle and engine.idle(horizon):
+            code = Exit.FAILED if failed() else Exit.OK
+            break
+    engine.stop()
+    return code, replace
