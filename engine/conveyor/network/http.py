@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
@@ -91,6 +92,45 @@ def proxy_headers(proxy: str) -> dict[str, str]:
     """``Proxy-Authorization`` for a proxy URL with credentials, else nothing."""
     auth = parse_url(proxy).auth
     return dict(make_headers(proxy_basic_auth=auth)) if auth else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A connected socket for HTTP, after TLS and, for https through a proxy, after CONNECT.
+
+    Attributes:
+        sock: The socket, with the timeout of the connect.
+        absolute: Requests must name the whole URL: they go to a proxy in the clear.
+        headers: To send with each request: the proxy's credentials in that case.
+    """
+
+    sock: socket.socket
+    absolute: bool
+    headers: dict[str, str]
+
+
+def open_line(network: Network, host: str, port: int, timeout: float, context: ssl.SSLContext | None) -> Line:
+    """A connection for a caller that speaks HTTP itself; see :meth:`Network.open_line`."""
+    plain, secure = connection_classes(network)
+    proxy = parse_url(network.proxy) if network.proxy is not None else None
+    at = (proxy.host or "", proxy.port or 80) if proxy is not None else (host, port)
+    options: dict[str, Any] = {"timeout": timeout, "proxy": proxy}
+    credentials = proxy_headers(network.proxy) if network.proxy is not None else {}
+    if context is None:
+        if proxy is not None:
+            network.check_literal(host)
+        conn: HTTPConnection = plain(*at, **options)
+    else:
+        conn = secure(*at, ssl_context=context, **options)
+        if proxy is not None:
+            conn.set_tunnel(host, port, headers=credentials)
+    try:
+        conn.connect()
+    except BaseException:
+        conn.close()
+        raise
+    absolute = proxy is not None and context is None
+    return Line(cast(socket.socket, conn.sock), absolute, credentials if absolute else {})
 
 
 def pool(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from urllib3 import PoolManager
     from urllib3.connection import HTTPConnection, HTTPSConnection
 
+    from conveyor.network.http import Line
+
 
 class Network:
     """A network policy and what dials under it. Immutable; safe from many threads.
@@ -181,6 +183,37 @@ class Network:
             read_timeout=read_timeout,
             context=self.tls_context(verify, ca),
         )
+
+    def open_line(
+        self,
+        host: str,
+        port: int,
+        timeout: float,
+        *,
+        secure: bool,
+        verify: bool = True,
+        ca: Path | str | None = None,
+    ) -> Line:
+        """A connected socket, through the proxy where one is set, for a caller that speaks HTTP itself.
+
+        Args:
+            host: Name or address.
+            port: TCP port.
+            timeout: Seconds to connect, and again for the TLS handshake.
+            secure: https.
+            verify: Check the certificate.
+            ca: As for :meth:`tls_context`.
+
+        Raises:
+            NetworkRefused: the policy forbids it.
+            ssl.SSLError: TLS failed.
+            urllib3.exceptions.HTTPError: no address, refused, timed out.
+            OSError: the proxy refused, or the connection broke.
+        """
+        from conveyor.network import http
+
+        context = self.tls_context(verify, ca) if secure else None
+        return http.open_line(self, host, port, timeout, context)
 
     def connection_classes(
         self,

@@ -1,0 +1,99 @@
+"""What an answer means to the engine (DESIGN: any non-2xx follows the schedule, with few exceptions)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+from conveyor.contract import DeliveryError, ErrorKind
+from conveyor_connectors.webhook.exchange import Answer
+
+_HINTS = {
+    401: "the receiver refuses the signature or the login: compare the secret, or the Authorization header",
+    403: "the receiver or a firewall before it forbids the request",
+    404: "the receiver knows no such path: compare the URL",
+    405: "the receiver takes no POST at this URL",
+    407: "the proxy asks for a login: put it into network.proxy",
+    411: "something before the receiver needs a Content-Length that was sent; ask its operator",
+    415: "the receiver wants another format: compare the option format",
+}
+_BUSY = (429, 503)
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Seconds that a ``Retry-After`` asks for, in either form (RFC 9110 §10.2.3); None when it says nothing.
+
+    Args:
+        value: The header's value.
+        now: Seconds since the epoch.
+    """
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        seconds = parsedate_to_datetime(value).timestamp() - now
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0.0, float(math.ceil(seconds)))
+
+
+def refusal(answer: Answer, *, now: float, permanent: Collection[int], hide: Iterable[str]) -> DeliveryError:
+    """The error for an answer that is not a success.
+
+    Args:
+        answer: What the receiver said; its status is not 2xx.
+        now: Seconds since the epoch, for a Retry-After that names a date.
+        permanent: Statuses that the operator declared final.
+        hide: Secrets that an echoing receiver may have put into its answer.
+    """
+    status = answer.status
+    delay = retry_after(answer.headers.get("retry-after"), now)
+    return DeliveryError(
+        _kind(status, delay, permanent),
+        f"the receiver answered {status}",
+        retry_after=delay if status in _BUSY else None,
+        hint=_hint(answer),
+        code=status,
+        response=excerpt(answer.body, hide),
+    )
+
+
+def _kind(status: int, delay: float | None, permanent: Collection[int]) -> ErrorKind:
+    if status in permanent:
+        return ErrorKind.REJECTED
+    if status == 410:
+        return ErrorKind.GONE
+    if status == 413:
+        return ErrorKind.TOO_LARGE
+    if status == 429 or (status == 503 and delay is not None):
+        return ErrorKind.THROTTLED
+    return ErrorKind.TRANSIENT
+
+
+def _hint(answer: Answer) -> str | None:
+    if 300 <= answer.status < 400:
+        return f"redirects are not followed{_where(answer.headers.get('location'))}: put the final URL there"
+    return _HINTS.get(answer.status)
+
+
+def _where(location: str | None) -> str:
+    """The redirect's host and path; its query may hold a token."""
+    try:
+        parts = urlsplit(location or "")
+        shown = f"{parts.scheme}://{parts.hostname}{parts.path}" if parts.hostname else parts.path
+    except ValueError:
+        return ""
+    return f" (it points to {shown[:200]})" if shown else ""
+
+
+def excerpt(body: bytes, hide: Iterable[str]) -> str | None:
+    """The beginning of an answer as text, without the destination's own secrets."""
+    text = body.decode("utf-8", "replace")
+    for secret in hide:
+        if secret:
+            text = text.replace(secret, "***")
+    return text[:4096] or None
