@@ -1,0 +1,6 @@
+"""Where the bytes of jobs lie until every delivery is final."""
+
+from conveyor.payloads.local import LocalStore
+from conveyor.payloads.writing import Staged
+
+__all__ = ["LocalStore", "Staged"]
