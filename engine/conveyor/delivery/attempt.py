@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from conveyor.keyring import Keyring
     from conveyor.ledger.cleanups import Cleanups
     from conveyor.ledger.states import States
-    from conveyor.payloads import PayloadStore
+    from conveyor.payloads import LocalStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Bench:
     """What attempts work with; one per process."""
 
     pool: ConnectorPool
-    payloads: PayloadStore
+    payloads: LocalStore
     states: States
     cleanups: Cleanups
     keyring: Keyring
@@ -71,7 +71,7 @@ def endpoint_of(destination: Destination) -> str:
     ).hexdigest()
 
 
-def parcel_of(job: JobRecord, delivery_id: str, payloads: PayloadStore) -> Parcel:
+def parcel_of(job: JobRecord, delivery_id: str, payloads: LocalStore) -> Parcel:
     """The connector's view of a job."""
     payload = job.payload
     return Parcel(
@@ -228,14 +228,19 @@ class Attempt:
 
     @property
     def _capabilities(self) -> Capabilities:
-        return self.destination.spec.capabilities
+        declared: Capabilities = self.destination.spec.capabilities
+        return declared
 
     def _refuse_undeclared(self, placement: Placement) -> None:
         declared = self._capabilities
         size = self.claim.job.payload.size
-        if declared.max_size is not None and size > declared.max_size:
-            message = f"{size} bytes are over the limit of {self.destination.type}, {declared.max_size} bytes"
-            raise DeliveryError(ErrorKind.TOO_LARGE, message)
+        for limit, whose in (
+            (declared.max_size, self.destination.type),
+            (self.destination.limits.max_size, self.destination.id),
+        ):
+            if limit is not None and size > limit:
+                message = f"{size} bytes are over the limit of {whose}, {limit} bytes"
+                raise DeliveryError(ErrorKind.TOO_LARGE, message)
         if placement.conflict not in declared.conflicts:
             can = ", ".join(sorted(declared.conflicts))
             message = f"{self.destination.type} cannot carry out conflict policy {placement.conflict}"

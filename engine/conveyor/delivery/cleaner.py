@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from conveyor.contract import Json, State
     from conveyor.delivery.pool import ConnectorPool
     from conveyor.keyring import Keyring
-    from conveyor.ledger import Ledger
+    from conveyor.ledger.facade import Ledger
     from conveyor.ledger.records import Cleanup
 
 DELAYS = (30.0, 300.0, 3600.0, 6 * 3600.0, 24 * 3600.0)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from conveyor.clock import Clock
 from conveyor.contract import Log
 from conveyor.errors import LedgerError
-from conveyor.ledger import Ledger
+from conveyor.ledger.facade import Ledger
 from conveyor.ledger.records import AttemptReport
 
 GROUP = 128

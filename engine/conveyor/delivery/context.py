@@ -124,7 +124,7 @@ class EngineContext:
     def save(self, **state: Json) -> None:
         """Merge into ``state`` and commit it before returning."""
         self.check()
-        merged = {k: v for k, v in {**self._state, **state}.items() if v is not None}
+        merged: dict[str, Json] = {k: v for k, v in {**self._state, **state}.items() if v is not None}
         document = json.dumps({"binding": self._binding, "state": merged}, separators=(",", ":"))
         blob = self._keyring.encrypt(document.encode())
         self._guarded(lambda: self._states.save(self.claim.delivery_id, self.fence, blob))

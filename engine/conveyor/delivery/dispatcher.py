@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from conveyor.clock import SECOND, Clock, micros
 from conveyor.contract import Log
-from conveyor.ledger import Ledger
+from conveyor.ledger.facade import Ledger
 from conveyor.ledger.records import (
     Block,
     BlockReason,
@@ -203,7 +204,7 @@ class Dispatcher:
                     limit,
                     destination.limits.concurrency,
                     destination.revision,
-                    lambda job, delivery_id, cycle, d=destination: self._place(d, job, delivery_id, cycle),
+                    partial(self._place, destination),
                     probe=item.probe is not None,
                 )
             )

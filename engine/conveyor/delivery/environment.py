@@ -10,7 +10,7 @@ from conveyor.config import Destination
 from conveyor.contract import Connector, ConnectorEnv, DeliveryError, ErrorKind, Json, Log
 from conveyor.delivery.buffers import ChunkBudget
 from conveyor.errors import ConveyorError
-from conveyor.ledger import Ledger
+from conveyor.ledger.facade import Ledger
 
 if TYPE_CHECKING:
     from conveyor.registry import Registry
@@ -53,7 +53,7 @@ class Opener:
         """
         try:
             factory = self._registry.factory(destination.type)
-            return cast(Connector, factory(destination.options, self.environment(destination)))
+            return factory(destination.options, self.environment(destination))
         except ConveyorError as error:
             raise DeliveryError(ErrorKind.CONFIG, error.message, hint=error.cure) from None
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from conveyor.clock import Clock, micros
 from conveyor.contract import Log
 from conveyor.errors import LedgerError
-from conveyor.ledger import Ledger
+from conveyor.ledger.facade import Ledger
 from conveyor.ledger.records import WorkerRecord
 
 CONFIDENT = 2 / 3

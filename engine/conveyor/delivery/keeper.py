@@ -13,9 +13,9 @@ from conveyor.delivery import effects, identity
 from conveyor.errors import ConveyorError, LedgerError
 
 if TYPE_CHECKING:
-    from conveyor.ledger import Ledger
+    from conveyor.ledger.facade import Ledger
     from conveyor.ledger.records import WorkerRecord
-    from conveyor.payloads import PayloadStore
+    from conveyor.payloads import LocalStore
 
 BATCH = 500
 """Rows changed in one transaction at most."""
@@ -76,7 +76,7 @@ class Keeper:
     def __init__(
         self,
         ledger: Ledger,
-        payloads: PayloadStore,
+        payloads: LocalStore,
         *,
         lease: float,
         retention: Retention,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, tzinfo
+
 from conveyor.config import Destination
 from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind
 from conveyor.ledger.records import JobRecord, Placement
@@ -15,10 +17,10 @@ class Placer:
     """Renders paths.
 
     Args:
-        time_zone: IANA name that ``{date}`` is rendered in.
+        time_zone: What ``{date}`` is rendered in.
     """
 
-    def __init__(self, time_zone: str = "UTC") -> None:
+    def __init__(self, time_zone: tzinfo = UTC) -> None:
         self._time_zone = time_zone
 
     def __call__(self, destination: Destination, job: JobRecord, delivery_id: str, cycle: int) -> Placement:

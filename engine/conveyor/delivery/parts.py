@@ -1,0 +1,242 @@
+"""The parts of one process's engine, put together; they run without threads too, step by step."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from typing import TYPE_CHECKING, cast
+
+from conveyor import log
+from conveyor.clock import Clock
+from conveyor.contract import Log
+from conveyor.delivery.attempt import Attempt, Bench, endpoint_of
+from conveyor.delivery.cleaner import Cleaner
+from conveyor.delivery.completions import Completions
+from conveyor.delivery.context import Stop
+from conveyor.delivery.dispatcher import Dispatcher
+from conveyor.delivery.environment import Opener
+from conveyor.delivery.heartbeat import Heartbeat
+from conveyor.delivery.identity import this_worker
+from conveyor.delivery.inbox import Inbox
+from conveyor.delivery.keeper import Keeper, Retention
+from conveyor.delivery.placing import Placer
+from conveyor.delivery.pool import ConnectorPool
+from conveyor.delivery.watchdog import Watchdog
+from conveyor.errors import LedgerError
+from conveyor.ledger.records import AttemptOutcome, AttemptReport, Claimed
+
+if TYPE_CHECKING:
+    from conveyor.config import Destination, DestinationSource
+    from conveyor.keyring import Keyring
+    from conveyor.ledger.facade import Ledger
+    from conveyor.payloads import LocalStore
+    from conveyor.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What an engine works with; an installation opens it from the config."""
+
+    ledger: Ledger
+    source: DestinationSource
+    payloads: LocalStore
+    registry: Registry
+    keyring: Keyring
+    time_zone: tzinfo = UTC
+    retention: Retention = field(default_factory=Retention)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Sizes and times of one process. ``lease`` and ``grace`` in seconds."""
+
+    threads: int = 16
+    lease: float = 60.0
+    grace: float = 30.0
+    only: Callable[[Destination], bool] | None = None
+
+
+class Parts:
+    """Everything that one process needs to deliver.
+
+    Args:
+        shop: Ledger, destinations, payloads, registry.
+        settings: Threads, lease, grace.
+        clock: Time.
+    """
+
+    WRITTEN_OFF_SHARE = 4
+    """A process is to be replaced once one thread in this many was written off."""
+
+    PAUSE = 2.0
+    """Seconds without new claims after an attempt had to be given back: this process is unwell."""
+
+    def __init__(self, shop: Workshop, settings: WorkerSettings, clock: Clock) -> None:
+        self.shop = shop
+        self.settings = settings
+        self.clock = clock
+        self.me = this_worker(clock, settings.threads)
+        self.log = cast(Log, log.get(worker=self.me.id))
+        self.draining = threading.Event()
+        self.worn_out = threading.Event()
+        """Set when so many threads were written off that the process should be replaced."""
+        self._endpoints: dict[str, tuple[str, str]] = {}
+        self._pause_until = float("-inf")
+        self._placer = Placer(shop.time_zone)
+        self._working()
+        self._keeping()
+        self._bench = Bench(
+            self.pool,
+            shop.payloads,
+            shop.ledger.states,
+            shop.ledger.cleanups,
+            shop.keyring,
+            self.heartbeat,
+            clock,
+        )
+
+    def _working(self) -> None:
+        shop, clock, settings = self.shop, self.clock, self.settings
+        self.inbox = Inbox(settings.threads)
+        self.dispatcher = Dispatcher(
+            shop.ledger,
+            self.me.id,
+            shop.source,
+            place=self._placer.attempt,
+            clock=clock,
+            log=self.log,
+            only=settings.only,
+        )
+        self.completions = Completions(shop.ledger, clock=clock, log=self.log, written=self._written)
+        self.watchdog = Watchdog(grace=settings.grace, clock=clock, log=self.log, write_off=self._write_off)
+        self.pool = ConnectorPool(Opener(shop.ledger, shop.registry, clock), clock=clock)
+
+    def _keeping(self) -> None:
+        shop, clock, settings = self.shop, self.clock, self.settings
+        self.heartbeat = Heartbeat(
+            shop.ledger,
+            self.me,
+            lease=settings.lease,
+            clock=clock,
+            log=self.log,
+            held=lambda held: self.watchdog.keep_only(held, shop.ledger.states.owns),
+            unsure=lambda: self.watchdog.stop_all(Stop.LEASE),
+        )
+        self.keeper = Keeper(
+            shop.ledger,
+            shop.payloads,
+            lease=settings.lease,
+            retention=shop.retention,
+            clock=clock,
+            log=self.log,
+            changed=self.dispatcher.ring,
+            close_idle=self.pool.close_idle,
+        )
+        self.cleaner = Cleaner(
+            shop.ledger,
+            shop.source,
+            self.pool,
+            shop.keyring,
+            clock=clock,
+            log=lambda **bound: cast(Log, log.get(worker=self.me.id, **bound)),
+        )
+
+    def may_claim(self) -> bool:
+        """Whether this process is fit for new work."""
+        return (
+            not self.draining.is_set()
+            and not self.completions.ledger_away.is_set()
+            and self.heartbeat.confirmed()
+            and self.clock.monotonic() >= self._pause_until
+        )
+
+    def work(self, delivery_id: str) -> None:
+        """Work on the claim behind a wake-up; a stale wake-up is nothing."""
+        claim = self.inbox.take(delivery_id)
+        if claim is None:
+            return
+        began = self.clock.monotonic()
+        attempt = self._attempt(claim)
+        if attempt is None:
+            self.give_back([claim])
+            self.inbox.done(self.clock.monotonic() - began)
+            return
+        self.watchdog.enter(attempt)
+        report = attempt.run()
+        if not self.watchdog.leave(attempt):
+            self.inbox.regain_thread()
+            return
+        if report is not None:
+            self.completions.put(report)
+            if report.outcome is AttemptOutcome.GIVEN_BACK:
+                self._pause_until = self.clock.monotonic() + self.PAUSE
+        self.inbox.done(self.clock.monotonic() - began)
+        self.dispatcher.wake()
+
+    def give_back(self, claims: Iterable[Claimed]) -> None:
+        """Return claims that no attempt was begun for."""
+        items = [(claim.delivery_id, claim.fence) for claim in claims]
+        if not items:
+            return
+        try:
+            self.shop.ledger.claims.give_back(items, self.clock.now())
+        except LedgerError as error:
+            # Nothing was begun; the lease frees them.
+            self.log.warning("claims not given back", count=len(items), error=error.message)
+
+    def _attempt(self, claim: Claimed) -> Attempt | None:
+        destination = self.shop.source.get(claim.destination)
+        if destination is None or destination.problem is not None:
+            return None
+        bound = cast(
+            Log, log.get(delivery=claim.delivery_id, destination=claim.destination, attempt=claim.attempt)
+        )
+        return Attempt(
+            claim,
+            destination,
+            endpoint=self._endpoint(destination),
+            place=lambda job, delivery_id, cycle: self._placer(destination, job, delivery_id, cycle),
+            bench=self._bench,
+            log=bound,
+            block=self.dispatcher.probe_of(claim),
+        )
+
+    def _endpoint(self, destination: Destination) -> str:
+        known = self._endpoints.get(destination.id)
+        if known is None or known[0] != destination.revision:
+            known = self._endpoints[destination.id] = (destination.revision, endpoint_of(destination))
+        return known[1]
+
+    def _write_off(self, attempt: Attempt, report: AttemptReport) -> None:
+        self.completions.put(report)
+        if self.inbox.lose_thread() * self.WRITTEN_OFF_SHARE >= self.settings.threads:
+            self.log.warning("a quarter of the threads was written off: this process is to be replaced")
+            self.worn_out.set()
+
+    def _written(self, reports: Sequence[AttemptReport]) -> None:
+        self.dispatcher.ring()
+        for report in reports:
+            self._say(report)
+
+    def _say(self, report: AttemptReport) -> None:
+        bound = self.log
+        if report.kind is None:
+            bound.debug(
+                str(report.outcome),
+                delivery=report.delivery_id,
+                destination=report.destination,
+                attempt=report.attempt,
+                bytes=report.bytes_sent,
+            )
+            return
+        bound.warning(
+            f"attempt {report.outcome}",
+            delivery=report.delivery_id,
+            destination=report.destination,
+            attempt=report.attempt,
+            kind=str(report.kind),
+            error=report.message,
+            follows=report.follows,
+        )
