@@ -21,7 +21,7 @@ die() { # message, cure
 recent_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 # Debian keeps ensurepip, and with it pip for a new environment, in the package python3-venv.
-makes_environments() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
+makes_environments() { "$1" -c 'import ensurepip, venv; ensurepip.version()' 2>/dev/null; }
 
 find_python() {
     recent=
@@ -50,7 +50,7 @@ create() {
     find_python
     if [ -e "$venv" ] || [ -L "$venv" ]; then
         say "$venv is half-made, damaged or for another Python: making it anew"
-        rm -rf "$venv" || die "$venv cannot be removed by $(id -un)" "remove it as its owner: rm -rf $PWD/$venv"
+        rm -rf "$venv" 2>/dev/null || die "$venv cannot be removed by $(id -un)" "remove it as its owner: rm -rf $PWD/$venv"
     fi
     say "creating $venv with $("$python" -V 2>&1)"
     "$python" -m venv "$venv"
@@ -79,7 +79,7 @@ case $have in
     "") create ;;
     "dev "*) extra=dev ;; # never less than was there
 esac
-rm -f "$stamp" || die "$venv belongs to somebody else" "remove it as its owner: rm -rf $PWD/$venv"
+rm -f "$stamp" 2>/dev/null || die "$venv belongs to somebody else" "remove it as its owner: rm -rf $PWD/$venv"
 install >&2
 printf '%s %s\n' "$extra" "$want" >"$stamp.part"
 mv "$stamp.part" "$stamp"

@@ -1,0 +1,105 @@
+"""What is shipped, built once, and an environment that holds it with nothing but its declared dependencies.
+
+Nothing here needs a network: the build backend is part of the set-up, and the dependencies of the bare
+environment are links to the ones that the set-up installed. The tests of this folder carry
+``xdist_group("packaging")``, so that one process builds for all.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Built:
+    wheel: Path
+    sdist: Path
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment of its own."""
+
+    folder: Path
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a program of this environment in an empty folder; its output is text."""
+        empty = self.folder / "empty"
+        empty.mkdir(exist_ok=True)
+        program = self.folder / "bin" / command[0]
+        environ = {"PATH": "/usr/bin:/bin", "HOME": str(empty), "LANG": "C.UTF-8", "COLUMNS": "120"}
+        return subprocess.run(
+            [program, *command[1:]],
+            cwd=empty, env=environ, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    def python(self, code: str) -> str:
+        done = self.run("python", "-c", code)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+
+def run(*command: str | Path) -> None:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def closure(requirements: list[str], extra: str = "") -> Iterator[Distribution]:
+    """The installed distributions that these requirements ask for, and those that they ask for."""
+    seen: set[str] = set()
+    queue = [(text, extra) for text in requirements]
+    while queue:
+        text, asked = queue.pop()
+        requirement = Requirement(text)
+        if requirement.marker and not requirement.marker.evaluate({"extra": asked}):
+            continue
+        found = distribution(requirement.name)
+        for inner in ["", *requirement.extras]:
+            key = f"{requirement.name.lower()}[{inner}]"
+            if key not in seen:
+                seen.add(key)
+                queue.extend((next_text, inner) for next_text in found.requires or [])
+                yield found
+
+
+def link_into(site: Path, found: Distribution) -> None:
+    """Make a distribution importable from another environment without copying it."""
+    for file in found.files or []:
+        top = file.parts[0]
+        if top in ("..", "__pycache__") or (site / top).exists():
+            continue
+        (site / top).symlink_to(Path(str(found.locate_file(top))).resolve())
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The source distribution, and the wheel made from it, so that each proves the other complete."""
+    out = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, ROOT)
+    (wheel,), (sdist,) = out.glob("*.whl"), out.glob("*.tar.gz")
+    return Built(wheel, sdist)
+
+
+@pytest.fixture(scope="session")
+def bare(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment with the wheel and its dependencies, without a single extra and without the tree."""
+    folder = tmp_path_factory.mktemp("bare")
+    run(sys.executable, "-m", "venv", "--without-pip", folder)
+    pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet"]
+    run(*pip, "--no-index", "--no-deps", built.wheel)
+    environment = Environment(folder)
+    site = Path(environment.python("import sysconfig; print(sysconfig.get_path('purelib'))"))
+    declared = environment.python("import importlib.metadata as m; print(*m.requires('conveyor'), sep='\\n')")
+    for found in closure(declared.splitlines()):
+        link_into(site, found)
+    return environment

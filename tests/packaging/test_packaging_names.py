@@ -1,0 +1,29 @@
+"""Public names: whoever adds or removes one changes this file, and says so in the changelog."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+PUBLIC = {
+    "conveyor.contract": """
+        CONTRACT_VERSION AttemptCancelled AttemptContext Buffers Capabilities CheckReport CheckStep
+        ConflictPolicy Connector ConnectorEnv ConnectorSpec DeliveryError ErrorKind Found FoundKind Json Log
+        Memory NameRules Options Parcel Receipt Scope State Target
+    """,
+}
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names_are_these(module: str) -> None:
+    imported = importlib.import_module(module)
+    assert sorted(imported.__all__) == sorted(PUBLIC[module].split())
+    for name in imported.__all__:
+        assert getattr(imported, name) is not None
+
+
+def test_hook_names_are_these() -> None:
+    hookspecs = importlib.import_module("conveyor.hookspecs")
+    hooks = sorted(name for name in vars(hookspecs) if name.startswith("conveyor_"))
+    assert hooks == ["conveyor_connectors"]
