@@ -7,6 +7,7 @@ tests that cross processes or need the network to fail).
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -91,9 +92,7 @@ class _Store(Protocol):
     def begin(self, upload: str) -> None: ...
     def received(self, upload: str) -> int: ...
     def append(self, upload: str, offset: int, data: bytes) -> int: ...
-    def commit(
-        self, upload: str, path: str, *, sha256: str, delivery_id: str, replace: bool
-    ) -> Stored: ...
+    def commit(self, upload: str, path: str, *, sha256: str, delivery_id: str, replace: bool) -> Stored: ...
     def head(self, path: str) -> Stored | None: ...
     def abort(self, upload: str) -> None: ...
     def delete(self, path: str) -> None: ...
@@ -228,6 +227,8 @@ class MemoryConnector:
             try:
                 stored = self._publish(parcel, path, upload, context, replace=replace)
             except StoreFault as fault:
+                if fault.code == "WrongDigest":
+                    self._forget(upload, context)
                 if fault.code != "Exists":
                     raise classify(fault) from None
                 receipt = self._taken(parcel, target, path, upload)
@@ -236,6 +237,12 @@ class MemoryConnector:
             else:
                 return _receipt(stored, path, target)
         raise DeliveryError(ErrorKind.CONFLICT, "ten thousand names are taken")
+
+    def _forget(self, upload: str, context: AttemptContext) -> None:
+        """The upload holds wrong bytes: no later attempt may continue it."""
+        with contextlib.suppress(StoreFault, OSError, http.client.HTTPException):
+            self._store.abort(upload)
+        context.save(upload=None)
 
     def _publish(
         self, parcel: Parcel, path: str, upload: str, context: AttemptContext, *, replace: bool

@@ -1,0 +1,150 @@
+"""Starts workers in processes of their own: to kill them, freeze them, measure them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+from conveyor.contract import State, Target
+from conveyor.testing.bench import Bench
+from conveyor.testing.ports import wait_until
+
+PATIENCE = 120.0
+
+
+class Records:
+    """What a ledger would keep of one delivery: its saved state and its current fence, in files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state_file = folder / "state"
+        self.fence_file = folder / "fence"
+        self.state_file.write_text("{}")
+        self.fence_file.write_text("1")
+
+    @property
+    def state(self) -> State:
+        """What was saved last."""
+        return cast(State, json.loads(self.state_file.read_text()))
+
+    @property
+    def fence(self) -> int:
+        """Whose delivery it is."""
+        return int(self.fence_file.read_text())
+
+    def take(self) -> int:
+        """Give the delivery to the next worker; returns its fence."""
+        fence = self.fence + 1
+        self.fence_file.write_text(str(fence))
+        return fence
+
+
+@contextmanager
+def records() -> Iterator[Records]:
+    """Fresh records in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="conveyor-suite-") as folder:
+        yield Records(Path(folder))
+
+
+class Child:
+    """One attempt in its own process; a context manager that leaves no process behind.
+
+    Args:
+        bench: Where to.
+        target: Under which name.
+        kept: The delivery's records.
+        size: Bytes of pattern to send.
+        delivery_id: Of the parcel.
+        moment: When to strike: ``read`` (at half the file), ``commit`` (as ``before_commit`` is called),
+            ``save N`` (after the Nth save), ``done`` (delivered, not yet told).
+        sign: ``KILL`` or ``STOP``.
+        measure: Deliver a file of so many bytes first, and tell how much the peak memory grew after it.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        target: Target,
+        kept: Records,
+        *,
+        size: int,
+        delivery_id: str,
+        moment: str | None = None,
+        sign: str = "KILL",
+        measure: int | None = None,
+    ) -> None:
+        self._job = {
+            "factory": bench.spec.factory,
+            "options_model": bench.spec.options,
+            "options": bench.raw_options(),
+            "path": target.path,
+            "conflict": target.conflict.value,
+            "size": size,
+            "delivery_id": delivery_id,
+            "fence": kept.fence,
+            "attempt": kept.fence,
+            "state_file": str(kept.state_file),
+            "fence_file": str(kept.fence_file),
+            "moment": moment,
+            "signal": sign,
+            "measure": measure,
+            "sys_path": [entry for entry in sys.path if entry],
+        }
+
+    def __enter__(self) -> Child:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "conveyor.testing.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(self._job) + "\n")
+        self._process.stdin.flush()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def wait_killed(self) -> bool:
+        """Wait for its end; True when it died of SIGKILL, False when it ended by itself before its moment."""
+        self._process.wait(PATIENCE)
+        return self._process.returncode == -signal.SIGKILL
+
+    def wait_frozen(self) -> bool:
+        """Wait until it stopped itself; False when it ended before."""
+        wait_until(lambda: self._state() in "TZX", PATIENCE, "the worker to freeze")
+        return self._state() == "T"
+
+    def wake(self) -> None:
+        """Let it go on."""
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    def result(self) -> dict[str, Any]:
+        """How it ended.
+
+        Raises:
+            AssertionError: It ended without saying how.
+        """
+        out, errors = self._process.communicate(timeout=PATIENCE)
+        assert out.strip(), f"the worker ended with {self._process.returncode} and said:\n{errors[-3000:]}"
+        return cast(dict[str, Any], json.loads(out))
+
+    def _state(self) -> str:
+        try:
+            stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+        except FileNotFoundError:
+            return "X"
+        return stat.rpartition(")")[2].split()[0]

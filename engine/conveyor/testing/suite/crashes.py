@@ -1,0 +1,153 @@
+"""Workers die and freeze, really: SIGKILL and SIGSTOP on a process of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conveyor.contract import ErrorKind, Parcel
+from conveyor.testing.attempts import Attempt, attempt, retry
+from conveyor.testing.bench import Bench
+from conveyor.testing.children import Child, Records
+from conveyor.testing.harness import HarnessContext
+from conveyor.testing.parcels import make_parcel
+from conveyor.testing.suite.base import (
+    SuitePart,
+    delivered,
+    expect_copy,
+    expect_no_leftovers,
+    expect_only,
+    refused,
+)
+from conveyor.testing.suite.promises import broken, keeps
+
+PATH = "inbox/photo.jpg"
+MOMENTS = ["save 1", "read", "commit", "done"]
+
+
+class CrashesSuite(SuitePart):
+    """What one worker leaves at any moment, the next one settles."""
+
+    NEEDS = ("observable",)
+
+    @pytest.fixture
+    def kept(self, tmp_path: Path) -> Records:
+        """The delivery's records, which outlive its workers."""
+        return Records(tmp_path)
+
+    @pytest.mark.parametrize("moment", MOMENTS)
+    def test_killed_then_a_fresh_worker_finishes(self, bench: Bench, kept: Records, moment: str) -> None:
+        parcel = make_parcel(bench.large)
+        self._kill(bench, kept, parcel, moment)
+        path = delivered(self._next_worker(bench, kept, parcel), "killed")
+        keeps("killed", path == PATH, f"the next worker went to {path!r}")
+        expect_only(bench, "killed", PATH)
+        expect_copy(bench, PATH, parcel, "killed")
+        expect_no_leftovers(bench, "killed")
+
+    @pytest.mark.needs("atomic")
+    def test_killed_midway_shows_nothing(self, bench: Bench, kept: Records) -> None:
+        self._kill(bench, kept, make_parcel(bench.large), "read")
+        keeps("atomic", bench.eyes.read(PATH) is None, "a dead worker's half file is visible under its name")
+
+    @pytest.mark.parametrize("moment", ["read", "commit"])
+    def test_frozen_publishes_nothing(self, bench: Bench, kept: Records, moment: str) -> None:
+        """The file was delivered by another worker and taken away; a late publication would show."""
+        parcel = make_parcel(bench.large)
+        with self._child(bench, kept, parcel, moment, "STOP") as frozen:
+            self._expect_frozen(frozen, moment)
+            delivered(self._next_worker(bench, kept, parcel), "frozen")
+            bench.eyes.wipe()
+            frozen.wake()
+            result = frozen.result()
+        keeps("frozen", result["ended"] != "delivered", "it believes that it delivered")
+        keeps("frozen", bench.eyes.read(PATH) is None, f"it published, and ended as {result}")
+
+    def test_frozen_does_no_harm_to_the_next_worker(self, bench: Bench, kept: Records) -> None:
+        parcel = make_parcel(bench.large)
+        with self._child(bench, kept, parcel, "read", "STOP") as frozen:
+            self._expect_frozen(frozen, "read")
+            path = delivered(self._next_worker(bench, kept, parcel), "frozen")
+            frozen.wake()
+            result = frozen.result()
+        keeps("frozen", result["ended"] != "delivered", "it believes that it delivered")
+        expect_copy(bench, path, parcel, "frozen")
+        keeps("frozen", path in bench.eyes.names(), "it removed the other worker's file")
+
+    @pytest.mark.needs("deletes")
+    @pytest.mark.parametrize("moment", MOMENTS[:3])
+    def test_abandon_leaves_nothing(self, bench: Bench, kept: Records, moment: str) -> None:
+        self._kill(bench, kept, make_parcel(bench.large), moment)
+        with bench.connector() as connector:
+            connector.abandon(kept.state, HarnessContext(fence=kept.take()))
+            expect_only(bench, "abandon")
+            expect_no_leftovers(bench, "abandon")
+            self._abandon_again(bench, connector, kept)
+
+    @pytest.mark.needs("deletes")
+    def test_abandon_after_a_failure_leaves_nothing(self, bench: Bench) -> None:
+        failed = attempt(bench, make_parcel(bench.large, raises_at=bench.large - 9), bench.target(PATH))
+        refused(failed, "abandon")
+        with bench.connector() as connector:
+            connector.abandon(failed.state, HarnessContext(fence=2))
+        expect_only(bench, "abandon")
+        expect_no_leftovers(bench, "abandon")
+
+    @pytest.mark.needs("deletes")
+    def test_abandon_spares_a_delivered_file(self, bench: Bench) -> None:
+        """The record of the delivery was lost and its budget ran out: what arrived is not ours to remove."""
+        parcel = make_parcel(70_001)
+        result = attempt(bench, parcel, bench.target(PATH))
+        path = delivered(result, "abandon")
+        with bench.connector() as connector:
+            connector.abandon(result.state, HarnessContext(fence=2))
+        expect_copy(bench, path, parcel, "abandon")
+
+    @pytest.mark.needs("resumable", "deletes")
+    def test_lost_session_costs_one_restart(self, bench: Bench, kept: Records) -> None:
+        parcel = make_parcel(bench.large)
+        self._kill(bench, kept, parcel, "read")
+        with bench.connector() as connector:
+            connector.abandon(kept.state, HarnessContext(fence=2))
+        stale = HarnessContext(kept.state, attempt=2, fence=3)
+        result = attempt(bench, parcel, bench.target(PATH), context=stale)
+        if result.kind is ErrorKind.SESSION_LOST:
+            result = retry(bench, parcel, bench.target(PATH), result)
+        path = delivered(result, "session")
+        expect_copy(bench, path, parcel, "session")
+        expect_no_leftovers(bench, "session")
+
+    def _child(self, bench: Bench, kept: Records, parcel: Parcel, moment: str, sign: str) -> Child:
+        return Child(
+            bench,
+            bench.target(PATH),
+            kept,
+            size=parcel.size,
+            delivery_id=parcel.delivery_id,
+            moment=moment,
+            sign=sign,
+        )
+
+    def _kill(self, bench: Bench, kept: Records, parcel: Parcel, moment: str) -> None:
+        with self._child(bench, kept, parcel, moment, "KILL") as child:
+            if child.wait_killed():
+                return
+            result = child.result()
+        if moment.startswith("save"):
+            pytest.skip("nothing to save: the connector keeps no state")
+        broken("killed", f"the worker never got to '{moment}': {result}")
+
+    def _expect_frozen(self, frozen: Child, moment: str) -> None:
+        if not frozen.wait_frozen():
+            broken("frozen", f"the worker never got to '{moment}': {frozen.result()}")
+
+    def _next_worker(self, bench: Bench, kept: Records, parcel: Parcel) -> Attempt:
+        context = HarnessContext(kept.state, attempt=2, fence=kept.take())
+        return attempt(bench, parcel, bench.target(PATH), context=context, look_first=True)
+
+    def _abandon_again(self, bench: Bench, connector: object, kept: Records) -> None:
+        try:
+            connector.abandon(kept.state, HarnessContext(fence=3))  # type: ignore[attr-defined]
+        except Exception as error:
+            broken("abandon", f"abandoning what is gone already failed: {error!r}", error)
