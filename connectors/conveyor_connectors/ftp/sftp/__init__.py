@@ -1,0 +1,1 @@
+"""Delivery over SFTP, on paramiko's transport."""
