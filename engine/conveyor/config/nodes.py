@@ -6,7 +6,7 @@ the line that holds it, whichever layer that is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from conveyor.errors import Problem
@@ -78,14 +78,6 @@ class Node:
         kept = {key: node for key, node in (self.mapping or {}).items() if key in wanted}
         return Node(kept, self.mark, self.keys)
 
-    def walk(self) -> Iterator[Node]:
-        """This node and all below it."""
-        yield self
-        children = self.value.values() if isinstance(self.value, dict) else self.value
-        if isinstance(self.value, dict | list):
-            for child in children:
-                yield from child.walk()
-
     def place(self, path: Path, *, key: bool = False) -> Mark | None:
         """Where the value at ``path`` stands, or else the nearest thing above it that stands somewhere.
 
@@ -95,17 +87,30 @@ class Node:
         """
         node, mark = self, self.mark
         for depth, part in enumerate(path):
-            last = depth == len(path) - 1
-            if isinstance(node.value, dict) and isinstance(part, str) and part in node.value:
-                child = node.value[part]
-                mark = (node.keys.get(part) if key and last else None) or child.mark or mark
-            elif isinstance(node.value, list) and isinstance(part, int) and part < len(node.value):
-                child = node.value[part]
-                mark = child.mark or mark
-            else:
-                return mark
+            child = node.child(part)
+            if child is None:
+                break
+            own = node.keys.get(str(part)) if key and depth == len(path) - 1 else None
+            mark = own or child.mark or mark
             node = child
         return mark
+
+    def child(self, part: str | int) -> Node | None:
+        """The value under a key or at a position, if there is one."""
+        value = self.value
+        if isinstance(value, dict):
+            found: Node | None = value.get(part)
+            return found
+        if isinstance(value, list) and isinstance(part, int) and part < len(value):
+            return value[part]  # type: ignore[no-any-return]
+        return None
+
+    def at(self, path: Path) -> Node | None:
+        """The node at ``path``, if there is one."""
+        node: Node | None = self
+        for part in path:
+            node = node.child(part) if node is not None else None
+        return node
 
 
 def from_data(value: Any) -> Node:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from conveyor.config.options import Duration, Options, Size
 from conveyor.contract import ConflictPolicy
+from conveyor.paths import Template, TemplateError
 from conveyor.retry import RetryPolicy
 
 Conflict = ConflictPolicy
@@ -15,6 +17,23 @@ Conflict = ConflictPolicy
 
 MAX_STEPS = 100
 """Longest retry schedule."""
+
+
+template_of = lru_cache(maxsize=8192)(Template.parse)
+"""A template, parsed once for all destinations that share its text."""
+
+
+def _template_text(text: str) -> str:
+    try:
+        template_of(text)
+    except TemplateError as error:
+        cure = f"; {error.cure}" if error.cure else ""
+        raise ValueError(f"{error.reason}, at character {error.column}{cure}") from None
+    return text
+
+
+TemplateText = Annotated[str, AfterValidator(_template_text)]
+"""The text of a path template that parses."""
 
 
 def _not_endless(schedule: tuple[float, ...]) -> tuple[float, ...]:

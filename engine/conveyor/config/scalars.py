@@ -39,6 +39,8 @@ class WrittenInt(int):
     def __str__(self) -> str:
         return self.text
 
+    __repr__ = __str__
+
 
 class WrittenFloat(float):
     """A number that prints as it was written."""
@@ -47,6 +49,8 @@ class WrittenFloat(float):
 
     def __str__(self) -> str:
         return self.text
+
+    __repr__ = __str__
 
 
 def resolve(text: str) -> Any:

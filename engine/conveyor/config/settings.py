@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from conveyor.config.options import Duration, LocalPath, Options, SecretStr
-from conveyor.config.policies import Conflict, LimitsModel, RetryModel
+from conveyor.config.policies import Conflict, LimitsModel, RetryModel, TemplateText
 
 SQLITE = "sqlite:///"
 POSTGRESQL = ("postgresql://", "postgresql+psycopg://")
@@ -76,7 +76,7 @@ def _network_range(text: str) -> str:
 def _proxy_url(url: str) -> str:
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or True)
+        usable = parts.scheme == "http" and bool(parts.hostname) and (parts.port or True)
     except ValueError:
         usable = False
     if not usable:
@@ -135,15 +135,6 @@ class NetworkSettings(Options):
         description="HTTP proxy for every connection that can use one: http://host:port.",
     )
 
-    def merged(self, over: NetworkSettings) -> NetworkSettings:
-        """These settings with a destination's own on top; its allowed ranges are added, not replaced."""
-        ranges = dict.fromkeys((*self.allow_private, *over.allow_private))
-        return NetworkSettings(
-            allow_private=tuple(ranges),
-            ca_bundle=over.ca_bundle if "ca_bundle" in over.model_fields_set else self.ca_bundle,
-            proxy=over.proxy if "proxy" in over.model_fields_set else self.proxy,
-        )
-
 
 class KeySettings(Options):
     """The key that encrypts secrets and saved state in the ledger."""
@@ -168,7 +159,9 @@ class DefaultsSettings(Options):
         None, description="What happens when the name is taken. `rename` where nothing is said."
     )
     limits: LimitsModel = Field(LimitsModel(), description="Concurrency, size and time.")
-    path_template: str | None = Field(None, description="Where files go below the destination's root.")
+    path_template: TemplateText | None = Field(
+        None, description="Where files go below the destination's root."
+    )
     expire_after: Duration = Field(
         7 * 86400, gt=0, description="A delivery older than this, holds included, has failed."
     )
