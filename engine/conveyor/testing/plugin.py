@@ -44,8 +44,11 @@ class _Summary:
         self._config = config
         self._ran: Counter[str] = Counter()
         self._skips: dict[str, Counter[str]] = defaultdict(Counter)
+        self._missing: Counter[str] = Counter()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and _reason(report).startswith(MISSING):
+            self._missing[_reason(report).removeprefix(MISSING)] += 1
         if "conformance" not in report.keywords:
             return
         suite = report.nodeid.rpartition("::")[0]
@@ -55,6 +58,10 @@ class _Summary:
             self._ran[suite] += 1
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if self._missing:
+            terminalreporter.section("skipped for want of a package")
+            for package, count in sorted(self._missing.items()):
+                terminalreporter.line(f"{package}: {count} skipped")
         suites = sorted({*self._ran, *self._skips})
         if not suites:
             return
