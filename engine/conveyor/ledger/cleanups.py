@@ -49,6 +49,11 @@ class Cleanups:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def add(self, delivery_id: str, destination: str, state: bytes, fence: int, now: int) -> None:
+        """Enqueue a state that its delivery will not use again: the path or the endpoint has changed."""
+        with self._database.write(durable=True) as connection:
+            enqueue(connection, [(delivery_id, destination, state, fence)], now)
+
     def claim(self, now: int, limit: int, lease_until: int) -> list[Cleanup]:
         """Take due cleanups; each comes back at ``lease_until`` unless it is done or failed before."""
         with self._database.write() as connection:

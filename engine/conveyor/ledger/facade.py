@@ -9,9 +9,15 @@ from conveyor.ledger.claims import Claims
 from conveyor.ledger.cleanups import Cleanups
 from conveyor.ledger.connect import connect
 from conveyor.ledger.database import Database
+from conveyor.ledger.deliveries import Deliveries
+from conveyor.ledger.destinations import Destinations
 from conveyor.ledger.health import Health
+from conveyor.ledger.memory import Memory
 from conveyor.ledger.migrate import check, upgrade
+from conveyor.ledger.orders import Orders
 from conveyor.ledger.outcomes import Outcomes
+from conveyor.ledger.payloads import Payloads
+from conveyor.ledger.retention import Retention
 from conveyor.ledger.sqlite import SqliteDatabase
 from conveyor.ledger.states import States
 from conveyor.ledger.submissions import Submissions
@@ -33,7 +39,13 @@ class Ledger:
         self.states = States(database)
         self.workers = Workers(database)
         self.health = Health(database)
+        self.deliveries = Deliveries(database)
+        self.orders = Orders(database, clock)
+        self.payloads = Payloads(database)
         self.cleanups = Cleanups(database)
+        self.memory = Memory(database, keyring)
+        self.destinations = Destinations(database, keyring)
+        self.retention = Retention(database)
 
     @property
     def embedded(self) -> bool:

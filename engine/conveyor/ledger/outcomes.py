@@ -25,7 +25,7 @@ _HELD = (
     .with_for_update()
 )
 
-_COUNTS = {
+_COUNTS: dict[str, Any] = {
     "failures": sa.bindparam("b_failures"),
     "lost_in_a_row": sa.bindparam("b_lost"),
     "throttled_since": sa.bindparam("b_throttled"),
@@ -33,7 +33,7 @@ _COUNTS = {
     "last_error": sa.bindparam("b_error"),
     "last_error_kind": sa.bindparam("b_kind"),
 }
-_CLOSED = {"state": sa.null(), "receipt": sa.bindparam("b_receipt")}
+_CLOSED: dict[str, Any] = {"state": sa.null(), "receipt": sa.bindparam("b_receipt")}
 
 _MOVES = {
     Status.DELIVERED: move(Move.DELIVER).values(**_COUNTS, **_CLOSED),

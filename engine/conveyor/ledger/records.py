@@ -132,7 +132,7 @@ class Wanted:
     cap: int
     revision: str
     place: Callable[[JobRecord, str, int], Placement | None]
-    """``(job, delivery_id, cycle)`` → placement, or None when it cannot be rendered (the attempt says why)."""
+    """``(job, delivery_id, cycle)`` → placement; None when it cannot be rendered (the attempt says why)."""
     probe: bool = False
     """The destination is blocked and its probe is due: exactly one, only if nothing of it runs."""
 

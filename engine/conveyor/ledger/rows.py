@@ -180,7 +180,8 @@ def delivery_from(row: Sequence[Any]) -> DeliveryRecord:
     values[16] = values[16] and ConflictPolicy(values[16])
     values[19] = load(values[19])
     values[21] = values[21] and ErrorKind(values[21])
-    return DeliveryRecord(*values, job=job_from(row))
+    values.append(job_from(row))
+    return DeliveryRecord(*values)
 
 
 def placement_from(path: str | None, conflict: str | None) -> Placement | None:

@@ -1,8 +1,8 @@
 """The embedded ledger: one SQLite file in WAL mode.
 
 One writer at a time inside a process, by a lock: SQLite's own busy handler is not fair (threads that fight
-through it waited up to two seconds where a lock keeps them under 50 ms). Each write is ``BEGIN IMMEDIATE``, so
-what a transaction has read stays true until it commits. ``synchronous`` is NORMAL, or FULL for durable
+through it waited up to two seconds where a lock keeps them under 50 ms). Each write is ``BEGIN IMMEDIATE``,
+so what a transaction has read stays true until it commits. ``synchronous`` is NORMAL, or FULL for durable
 transactions (https://www.sqlite.org/pragma.html#pragma_synchronous).
 """
 

@@ -6,9 +6,9 @@
        ▲                   │ └──────fail─────► failed
        └─retry, give back, reap┘     cancel──► cancelled
 
-A move is a conditional update: it names the statuses that it may leave, so that a row which is elsewhere is
-left alone. Moves by the holder of a claim are fenced as well; moves by anybody else raise the fence, so that the
-holder's next write finds nothing.
+A move is a conditional update: it names the statuses that it may leave, and the fence that it has seen, so
+that a row which is elsewhere by now is left alone. Moves by the holder of a claim keep the fence; moves by
+anybody else raise it, so that the holder's next write finds nothing.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Workers:
         self._database = database
 
     def register(self, worker: WorkerRecord) -> None:
-        """Enter a worker. Its lease lasts from ``started_at`` to ``lease_until`` and covers all its claims."""
+        """Enter a worker. Its lease is ``lease_until - started_at`` long and covers all its claims."""
         row = {name: getattr(worker, name) for name in _FIELDS}
         row["lease"] = max(worker.lease_until - worker.started_at, 1)
         with self._database.write() as connection:
@@ -97,7 +97,12 @@ class Workers:
             return [_worker(row) for row in connection.execute(_ALL)]
 
     def reap(
-        self, now: int, *, dead: Callable[[WorkerRecord], bool], delay: Callable[[int], int | None]
+        self,
+        now: int,
+        *,
+        dead: Callable[[WorkerRecord], bool],
+        delay: Callable[[int], int | None],
+        trust_leases: bool = True,
     ) -> list[Lost]:
         """Free the claims of workers whose lease ran out or that are known to be dead.
 
@@ -109,10 +114,15 @@ class Workers:
             now: Microseconds.
             dead: Whether a worker is known to be dead before its lease runs out.
             delay: Microseconds to wait after the n-th loss in a row; None to give up: WORKER_LOST.
+            trust_leases: Whether an expired lease counts. Not for a process that was itself out of contact.
 
         Returns:
             What was freed.
         """
+
+        def gone(worker: WorkerRecord) -> bool:
+            return (trust_leases and _overdue(worker, now)) or dead(worker)
+
         with self._database.read() as connection:
             some = [_worker(row) for row in connection.execute(_ALL)]
             orphans = connection.execute(_ORPHANS_EXIST).first() is not None
@@ -120,21 +130,18 @@ class Workers:
         if ahead:
             with self._database.write() as connection:
                 connection.execute(_CUT, {"b_now": now})
-        if not orphans and not any(_overdue(worker, now) or dead(worker) for worker in some):
+        if not orphans and not any(gone(worker) for worker in some):
             return []
         with self._database.write() as connection:
-            gone = [
-                {"b_id": worker.id}
-                for worker in map(_worker, connection.execute(_LOCK_ALL).all())
-                if _overdue(worker, now) or dead(worker)
-            ]
-            if gone:
-                connection.execute(_REMOVE, gone)
+            lost = [worker for worker in map(_worker, connection.execute(_LOCK_ALL).all()) if gone(worker)]
+            if lost:
+                connection.execute(_REMOVE, [{"b_id": worker.id} for worker in lost])
             return _free(connection, connection.execute(_ORPHANS).all(), delay, now)
 
 
 def _worker(row: Sequence[Any]) -> WorkerRecord:
-    return WorkerRecord(*row[:-1], draining=bool(row[-1]))
+    values = [*row[:-1], bool(row[-1])]
+    return WorkerRecord(*values)
 
 
 def _overdue(worker: WorkerRecord, now: int) -> bool:

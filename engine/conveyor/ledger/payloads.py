@@ -1,0 +1,106 @@
+"""Removal of payloads in two steps, the row first, the bytes after: no row promises bytes that are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import sqlalchemy as sa
+
+from conveyor.ledger import rows
+from conveyor.ledger.database import Database
+from conveyor.ledger.filters import chunks
+from conveyor.ledger.records import OPEN, PayloadRecord, PayloadState, Status
+from conveyor.ledger.schema import deliveries, jobs, payloads
+from conveyor.ledger.transitions import in_, is_
+
+_D, _P = deliveries.c, payloads.c
+_PRESENT = _P.state == sa.literal_column("'present'")
+_REMOVING = _P.state == sa.literal_column("'removing'")
+_IDS = _P.id.in_(sa.bindparam("ids", expanding=True))
+
+_OF_JOB = _D.job_id == jobs.c.id
+_OPEN = sa.exists().where(_OF_JOB, in_(OPEN))
+_FAILED = sa.exists().where(_OF_JOB, sa.not_(is_(Status.DELIVERED)))
+_LAST = sa.select(sa.func.max(_D.finished_at)).where(_OF_JOB).scalar_subquery()
+_ENDED = sa.func.coalesce(_LAST, jobs.c.created_at)
+_OVERDUE = (
+    sa.not_(_OPEN),
+    sa.case(
+        (_FAILED, sa.bindparam("failed", type_=sa.BigInteger)),
+        else_=sa.bindparam("delivered", type_=sa.BigInteger),
+    )
+    > _ENDED,
+)
+_CANDIDATES = (
+    sa.select(_P.id)
+    .join(jobs, jobs.c.payload_id == _P.id)
+    .where(_PRESENT, jobs.c.created_at < sa.bindparam("youngest"), *_OVERDUE)
+    .limit(sa.bindparam("room"))
+)
+_LOCK = sa.select(_P.id).where(_IDS, _PRESENT).order_by(_P.id).with_for_update()
+_BEGIN = (
+    sa.update(payloads)
+    .where(_IDS, _PRESENT, sa.exists().where(jobs.c.payload_id == _P.id, *_OVERDUE))
+    .values(state=PayloadState.REMOVING.value)
+)
+_ALL_REMOVING = sa.select(*rows.PAYLOAD_COLUMNS).where(_REMOVING).order_by(_P.id)
+_SOME_REMOVING = _ALL_REMOVING.where(_IDS)
+_FINISH = sa.update(payloads).where(_IDS, _REMOVING).values(state=PayloadState.REMOVED.value)
+_KNOWN = sa.select(_P.location).where(
+    _P.location.in_(sa.bindparam("locations", expanding=True)), _P.state != sa.literal_column("'removed'")
+)
+
+
+class Payloads:
+    """Which payloads may go, are going, and are still spoken for."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin_removal(
+        self, now: int, delivered_before: int, failed_before: int, limit: int
+    ) -> list[PayloadRecord]:
+        """Mark payloads for removal: present → removing. Their bytes may be unlinked afterwards.
+
+        A payload goes only when no delivery of its job is open; the bounds are for the final status of the
+        last one.
+
+        Args:
+            now: Microseconds; a job is never younger than its bounds.
+            delivered_before: Bound for jobs of which every delivery was delivered.
+            failed_before: Bound for all others.
+            limit: At most so many.
+        """
+        bounds = {"delivered": delivered_before, "failed": failed_before}
+        youngest = min(now, max(delivered_before, failed_before))
+        with self._database.read() as connection:
+            found = connection.execute(_CANDIDATES, {**bounds, "youngest": youngest, "room": limit})
+            candidates = sorted(found.scalars())
+        begun: list[PayloadRecord] = []
+        for some in chunks(candidates):
+            with self._database.write(durable=True) as connection:
+                # Locked first, judged second: a replay locks the same row before it opens a delivery.
+                locked = list(connection.execute(_LOCK, {"ids": some}).scalars())
+                connection.execute(_BEGIN, {"ids": locked, **bounds})
+                found = connection.execute(_SOME_REMOVING, {"ids": locked})
+                begun.extend(rows.payload_from(row) for row in found)
+        return begun
+
+    def removing(self) -> list[PayloadRecord]:
+        """Payloads marked for removal whose bytes may still be there: what a crash left half done."""
+        with self._database.read() as connection:
+            return [rows.payload_from(row) for row in connection.execute(_ALL_REMOVING)]
+
+    def finish_removal(self, ids: Sequence[str]) -> None:
+        """The bytes are gone: removing → removed."""
+        with self._database.write() as connection:
+            for some in chunks(sorted(ids)):
+                connection.execute(_FINISH, {"ids": some})
+
+    def known(self, locations: Collection[str]) -> set[str]:
+        """Those locations that a payload row still speaks for; files elsewhere are orphans."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for some in chunks(list(locations)):
+                found.update(connection.execute(_KNOWN, {"locations": some}).scalars())
+        return found
