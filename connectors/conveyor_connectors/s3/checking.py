@@ -1,0 +1,107 @@
+"""``conveyor test`` for a bucket: log in, write, verify and delete a small object."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import uuid
+from typing import BinaryIO, cast
+
+from conveyor.contract import AttemptContext, CheckReport, CheckStep, DeliveryError, ErrorKind, Parcel
+from conveyor_connectors.s3.objects import Bucket, NoPreconditions, Taken
+from conveyor_connectors.s3.options import S3Options
+from conveyor_connectors.s3.preconditions import Preconditions
+
+CANARY = b"Conveyor wrote this to test the destination; it may be deleted.\n"
+
+
+def check(
+    bucket: Bucket, options: S3Options, preconditions: Preconditions, now: float, context: AttemptContext
+) -> CheckReport:
+    """Try what a delivery needs.
+
+    Raises:
+        DeliveryError: what ``deliver`` would raise.
+    """
+    parcel = canary(now)
+    key = f"{options.check_prefix}{parcel.filename}"
+    steps = [_bucket_step(bucket, context)]
+    stored = bucket.put(parcel, key, context, create=False)
+    steps.append(CheckStep("write", True, f"{key} ({len(CANARY)} bytes), verified: {stored.verified}"))
+    try:
+        steps.append(_read_step(bucket, key, stored.version, context))
+        steps.append(_precondition_step(bucket, parcel, key, preconditions, context))
+    finally:
+        steps.append(_delete_step(bucket, key, stored.version, context))
+    return CheckReport(tuple(steps))
+
+
+def canary(now: float) -> Parcel:
+    """A small parcel of our own."""
+    name = f"canary-{uuid.uuid4().hex[:12]}.txt"
+    return Parcel(
+        delivery_id=f"check-{name[7:19]}",
+        job_id="check",
+        filename=name,
+        size=len(CANARY),
+        media_type="text/plain",
+        digests={
+            "sha256": hashlib.sha256(CANARY).hexdigest(),
+            "md5": hashlib.md5(CANARY, usedforsecurity=False).hexdigest(),
+        },
+        submitted_at=now,
+        open=lambda: cast(BinaryIO, io.BytesIO(CANARY)),
+    )
+
+
+def _bucket_step(bucket: Bucket, context: AttemptContext) -> CheckStep:
+    """HEAD on the bucket needs s3:ListBucket, which a delivery does not: a refusal is no failure."""
+    try:
+        bucket.exists(context)
+    except DeliveryError as error:
+        if error.code != "403":
+            if error.code == "404":
+                raise DeliveryError(
+                    ErrorKind.CONFIG,
+                    "the bucket does not exist",
+                    hint="Create it or correct its name.",
+                    code=404,
+                ) from None
+            raise
+        return CheckStep("bucket", False, "not permitted to look (s3:ListBucket); deliveries do not need it")
+    return CheckStep("bucket", True, "it exists and the credentials are accepted")
+
+
+def _read_step(bucket: Bucket, key: str, version: str | None, context: AttemptContext) -> CheckStep:
+    try:
+        found = bucket.sha256(key, version, context)
+    except DeliveryError as error:
+        if error.kind is not ErrorKind.CONFIG:
+            raise
+        return CheckStep("read back", False, "not permitted (s3:GetObject): a lost answer cannot be settled")
+    if found != hashlib.sha256(CANARY).hexdigest():
+        raise DeliveryError(ErrorKind.INTEGRITY, "the store returns other bytes than were written")
+    return CheckStep("read back", True, "the bytes are the same")
+
+
+def _precondition_step(
+    bucket: Bucket, parcel: Parcel, key: str, preconditions: Preconditions, context: AttemptContext
+) -> CheckStep:
+    try:
+        bucket.put(parcel, key, context, create=True)
+    except Taken:
+        preconditions.learn(True)
+        return CheckStep("create only", True, "the store honours If-None-Match")
+    except NoPreconditions:
+        preconditions.learn(False)
+        return CheckStep("create only", False, "the store has no If-None-Match: Conveyor looks first")
+    preconditions.learn(False)
+    return CheckStep("create only", False, "the store ignores If-None-Match: Conveyor looks first")
+
+
+def _delete_step(bucket: Bucket, key: str, version: str | None, context: AttemptContext) -> CheckStep:
+    try:
+        bucket.delete(key, context)
+    except DeliveryError as error:
+        return CheckStep("delete", False, f"{key} stays: {error.message}")
+    return CheckStep("delete", True, key)

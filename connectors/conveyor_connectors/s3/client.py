@@ -1,0 +1,186 @@
+"""SDK clients, one for each set of credentials and endpoint in a process.
+
+A client is safe for many threads, creating one is not, and it costs memory and time: so they are created under a
+lock, shared by all connectors that need the same, counted, and closed with their last user.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import AssumeRoleCredentialFetcher, Credentials, DeferredRefreshableCredentials
+
+from conveyor_connectors.s3.options import S3Options
+from conveyor_connectors.s3.wire import CONNECT_TIMEOUT, READ_TIMEOUT, police
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from conveyor.network import Network
+
+CONNECTIONS = 64
+"""Idle connections kept per host: above the number of threads that a process runs."""
+
+_NO_MACHINE = {
+    "profile": (None, None, None, None),
+    "region": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
+"""botocore's session variables (setting, environment, default, conversion), cut off from the machine's own."""
+
+
+@dataclass(slots=True)
+class Shared:
+    """A client and how many use it."""
+
+    client: S3Client
+    network: Network
+    key: tuple[Any, ...]
+    users: int = 0
+
+
+@dataclass(slots=True)
+class Clients:
+    """The clients of this process."""
+
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _open: dict[tuple[Any, ...], Shared] = field(default_factory=dict)
+
+    def acquire(self, options: S3Options, network: Network) -> Shared:
+        """The client for these options, made on first use. Give it back with :meth:`release`.
+
+        Raises:
+            botocore.exceptions.BotoCoreError: it cannot be made from the options.
+            ConveyorError: the CA file cannot be used.
+        """
+        key = _key(options, network)
+        with self._lock:
+            shared = self._open.get(key)
+            if shared is None:
+                shared = self._open[key] = Shared(_create(options, network), network, key)
+            shared.users += 1
+            return shared
+
+    def release(self, shared: Shared) -> None:
+        """One user less; the last one closes the client's connections."""
+        with self._lock:
+            shared.users -= 1
+            if shared.users > 0:
+                return
+            if self._open.get(shared.key) is shared:
+                del self._open[shared.key]
+        shared.client.close()
+
+    def discard(self, shared: Shared) -> None:
+        """The client's credentials have run out: who asks next gets a new one."""
+        with self._lock:
+            if self._open.get(shared.key) is shared:
+                del self._open[shared.key]
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+
+CLIENTS = Clients()
+
+
+def _key(options: S3Options, network: Network) -> tuple[Any, ...]:
+    secrets = (options.secret_key, options.session_token)
+    return (
+        os.getpid(),
+        options.endpoint,
+        options.region,
+        options.access_key,
+        *(secret.get_secret_value() if secret else None for secret in secrets),
+        options.profile,
+        options.role_arn,
+        options.external_id,
+        options.path_style,
+        options.sign_payload,
+        options.verify_tls,
+        options.ca_bundle,
+        network.allow_private,
+        network.ca_bundle,
+        network.proxy,
+    )
+
+
+def _config(options: S3Options) -> Config:
+    return Config(
+        retries={"mode": "standard", "total_max_attempts": 1},
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        max_pool_connections=CONNECTIONS,
+        # Digests are given explicitly: the SDK's own default sends a trailer over TLS that most compatible
+        # stores refuse.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        ignore_configured_endpoint_urls=True,
+        proxies={},
+        user_agent_extra="conveyor",
+        s3={
+            "addressing_style": "path" if options.path_style else "virtual",
+            "payload_signing_enabled": options.sign_payload,
+            "us_east_1_regional_endpoint": "regional",
+        },
+    )
+
+
+def _create(options: S3Options, network: Network) -> S3Client:
+    session = _session(options)
+    region = options.region or session.get_config_variable("region") or "us-east-1"
+    if options.role_arn is not None:
+        _assume(session, options, network, region)
+    client = boto3.session.Session(botocore_session=session).client(
+        "s3",
+        region_name=region,
+        endpoint_url=options.endpoint,
+        verify=options.verify_tls,
+        config=_config(options),
+    )
+    police(client, network, verify=options.verify_tls, ca=options.ca_bundle, connections=CONNECTIONS)
+    return client
+
+
+@functools.cache
+def _loader() -> Any:
+    return botocore.session.Session(session_vars=_NO_MACHINE).get_component("data_loader")
+
+
+def _session(options: S3Options) -> botocore.session.Session:
+    """A session with the destination's credentials, or with the machine's when it gives none."""
+    if options.access_key is None or options.secret_key is None:
+        return botocore.session.Session(profile=options.profile)
+    # Nothing of the machine's own AWS configuration belongs to this destination.
+    session = botocore.session.Session(session_vars=_NO_MACHINE)
+    # The parsed service descriptions: 50 ms and much memory for each session that loads its own.
+    session.register_component("data_loader", _loader())
+    token = options.session_token
+    session.set_credentials(
+        options.access_key, options.secret_key.get_secret_value(), token.get_secret_value() if token else None
+    )
+    return session
+
+
+def _assume(session: botocore.session.Session, options: S3Options, network: Network, region: str) -> None:
+    """Let the session's credentials be those of the role, fetched when needed and before they run out."""
+
+    def create(service: str, **kwargs: Any) -> Any:
+        sts = session.create_client(service, region_name=region, config=_config(options), **kwargs)
+        police(sts, network, verify=True, ca=None, connections=1)
+        return sts
+
+    extra = {"RoleSessionName": "conveyor"}
+    if options.external_id is not None:
+        extra["ExternalId"] = options.external_id
+    source: Credentials = session.get_credentials()
+    fetcher = AssumeRoleCredentialFetcher(create, source, options.role_arn, extra_args=extra)
+    session._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
