@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from conveyor.clock import SECOND, Clock
-from conveyor.config import Destination
 from conveyor.contract import (
     AttemptCancelled,
     Capabilities,
@@ -38,6 +37,7 @@ from conveyor.ledger.records import (
 from conveyor.redact import Redactor, secrets_of
 
 if TYPE_CHECKING:
+    from conveyor.config import Destination
     from conveyor.delivery.context import Lease
     from conveyor.delivery.pool import Checkout, ConnectorPool
     from conveyor.keyring import Keyring

@@ -137,6 +137,9 @@ class Cleaner:
     def step(self) -> bool:
         """Carry out one cleanup; False when none was due."""
         now = self._clock.now()
+        due = self._ledger.cleanups.next_due()
+        if due is None or due > now:
+            return False
         for cleanup in self._ledger.cleanups.claim(now, 1, now + micros(LEASE)):
             destination = self._source.get(cleanup.destination)
             if destination is None or destination.problem is not None:

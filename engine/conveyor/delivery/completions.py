@@ -55,6 +55,12 @@ class Completions:
             self._queue.append(report)
             self._wake.notify_all()
 
+    def flush(self) -> None:
+        """Write what waits in the calling thread, once; for engines that run without threads."""
+        while self._queue:
+            group = [self._queue.popleft() for _ in range(min(GROUP, len(self._queue)))]
+            self._record(group)
+
     def idle(self) -> bool:
         """Nothing waits and nothing is being written."""
         with self._wake:
@@ -91,7 +97,7 @@ class Completions:
         wait = FIRST_WAIT
         while True:
             try:
-                fenced = self._ledger.outcomes.record(group, self._clock.now())
+                self._record(group)
             except LedgerError as error:
                 self._log.warning("ledger away", waiting=len(group) + len(self._queue), error=error.message)
                 self.ledger_away.set()
@@ -101,7 +107,10 @@ class Completions:
                 wait = min(wait * 2, LAST_WAIT)
                 continue
             self.ledger_away.clear()
-            for delivery_id in fenced:
-                self._log.warning("result discarded: the delivery is no longer ours", delivery=delivery_id)
-            self._written([report for report in group if report.delivery_id not in fenced])
             return True
+
+    def _record(self, group: Sequence[AttemptReport]) -> None:
+        fenced = self._ledger.outcomes.record(group, self._clock.now())
+        for delivery_id in fenced:
+            self._log.warning("result discarded: the delivery is no longer ours", delivery=delivery_id)
+        self._written([report for report in group if report.delivery_id not in fenced])

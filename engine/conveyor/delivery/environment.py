@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, cast
 
 from conveyor import log
 from conveyor.clock import SECOND, Clock
-from conveyor.config import Destination
 from conveyor.contract import Connector, ConnectorEnv, DeliveryError, ErrorKind, Json, Log
 from conveyor.delivery.buffers import ChunkBudget
 from conveyor.errors import ConveyorError
 from conveyor.ledger.facade import Ledger
 
 if TYPE_CHECKING:
+    from conveyor.config import Destination
     from conveyor.registry import Registry
 
 

@@ -57,7 +57,7 @@ class Heartbeat:
         Raises:
             LedgerError: The ledger cannot be written.
         """
-        self._register()
+        self.register()
         self._thread.start()
 
     def stop(self) -> None:
@@ -83,7 +83,7 @@ class Heartbeat:
             if held is None:
                 # Reaped: our claims belong to others now. Start anew, owning nothing.
                 self._log.warning("this worker had been taken for dead; its claims were given to others")
-                self._register()
+                self.register()
                 held = frozenset()
         except LedgerError as error:
             self._log.warning("heartbeat failed", error=error.message)
@@ -93,9 +93,15 @@ class Heartbeat:
         self._confirmed_at = asked_at
         self._held(held)
 
-    def _register(self) -> None:
+    def register(self) -> None:
+        """Enter this process in the ledger.
+
+        Raises:
+            LedgerError: The ledger cannot be written.
+        """
         asked_at = self._clock.monotonic()
-        self._ledger.workers.register(replace(self._me, lease_until=self._lease_until()))
+        now = self._clock.now()
+        self._ledger.workers.register(replace(self._me, started_at=now, lease_until=self._lease_until()))
         self._confirmed_at = asked_at
 
     def _lease_until(self) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, tzinfo
+from typing import TYPE_CHECKING
 
-from conveyor.config import Destination
 from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind
 from conveyor.ledger.records import JobRecord, Placement
 from conveyor.paths import PathError, Values, place
+
+if TYPE_CHECKING:
+    from conveyor.config import Destination
 
 RENAME_HEADROOM = len(" (9999)")
 """Room left in the file name for the number that ``rename`` may add."""

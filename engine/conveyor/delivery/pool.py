@@ -6,10 +6,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from conveyor.clock import Clock
-from conveyor.config import Destination
 from conveyor.contract import Connector
+
+if TYPE_CHECKING:
+    from conveyor.config import Destination
 
 IDLE_SECONDS = 60.0
 MOST_IDLE = 256
