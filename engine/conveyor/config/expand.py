@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from conveyor.config.files import Files
 from conveyor.config.nodes import Fault, Mark, Node
 from conveyor.config.nodes import Path as TreePath
 
@@ -27,15 +28,13 @@ class Expander:
     Args:
         env: The environment.
         base: The folder of the config file, for relative ``!file`` paths.
-
-    Attributes:
-        files: Every file that was named by ``!file``, found or not; a change of one is a change of config.
+        files: Reads files and remembers them: a change of a secret's file is a change of config.
     """
 
-    def __init__(self, env: Mapping[str, str], base: Path) -> None:
+    def __init__(self, env: Mapping[str, str], base: Path, files: Files) -> None:
         self._env = env
         self._base = base
-        self.files: set[Path] = set()
+        self._files = files
 
     def plain(self, node: Node, path: TreePath, found: Found) -> Any:
         """The node's data with all references replaced; what is wrong goes to ``found``."""
@@ -71,12 +70,11 @@ class Expander:
 
     def _content(self, name: str, path: TreePath, mark: Mark, found: Found) -> str:
         file = self._base / Path(name).expanduser()
-        self.files.add(file)
         try:
-            if file.stat().st_size > LARGEST_SECRET_FILE:
-                complaint = "is larger than 1 MiB"
-            else:
-                return file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+            data = self._files.read(file, limit=LARGEST_SECRET_FILE + 1)
+            if len(data) <= LARGEST_SECRET_FILE:
+                return data.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+            complaint = "is larger than 1 MiB"
         except OSError as error:
             complaint = f"cannot be read: {error.strerror or type(error).__name__}"
         except UnicodeDecodeError:
@@ -90,10 +88,11 @@ class Verbatim(Expander):
     """Replaces nothing: documents from an application must not read the operator's environment or files."""
 
     def __init__(self) -> None:
-        super().__init__({}, Path())
+        super().__init__({}, Path(), Files())
 
     def plain(self, node: Node, path: TreePath, found: Found) -> Any:
         """The node's data as it is."""
+        found.extend((path, fault) for fault in node.faults)
         if isinstance(node.value, dict):
             return {key: self.plain(child, (*path, key), found) for key, child in node.value.items()}
         if isinstance(node.value, list):

@@ -29,6 +29,8 @@ class Fault(NamedTuple):
     message: str
     mark: Mark
     cure: str | None = None
+    key: str | None = None
+    """Set when the key is in the mapping twice."""
 
 
 class Node:

@@ -126,7 +126,8 @@ class _Converter:
                 continue
             if key in values:
                 first = keys[key].line
-                found.append(Fault(f"the key {key!r} is there already, in line {first}", place, "keep one"))
+                message = f"the key {key!r} is there already, in line {first}"
+                found.append(Fault(message, place, "keep one of them", key))
                 continue
             values[key] = self.convert(value_node)
             keys[key] = place
