@@ -183,8 +183,10 @@ def test_expired_at_exactly_its_age_holds_included(sim: Simulation, here: Script
     here.then(fails(ErrorKind.GONE))
     ident = sim.submit()["here"]
     sim.run(999)
+    sim.step()
     assert sim.delivery(ident).status is Status.PENDING
-    sim.run(3)
+    sim.run(1)
+    sim.step()
     delivery = sim.delivery(ident)
     assert (delivery.status, delivery.last_error_kind) == (Status.FAILED, ErrorKind.EXPIRED)
 

@@ -88,7 +88,8 @@ class Dispatcher:
         self._probed: dict[str, Block] = {}
         self._scanned_at = float("-inf")
         self._scan_not_before = float("-inf")
-        self._next_wake: int | None = None
+        self.next_wake: int | None = None
+        """When the next work known falls due, microseconds; None when none is known."""
 
     # --- the doorbell ----------------------------------------------------------------------------
 
@@ -103,7 +104,7 @@ class Dispatcher:
 
     def wait(self, timeout: float) -> None:
         """Sleep until the bell rings, the next due time, or ``timeout`` seconds; never long."""
-        until_due = (self._next_wake - self._clock.now()) / SECOND if self._next_wake is not None else 0.0
+        until_due = (self.next_wake - self._clock.now()) / SECOND if self.next_wake is not None else 0.0
         if until_due > 0:
             timeout = min(timeout, until_due)
         self._bell.wait(min(timeout, POLL))
@@ -152,7 +153,7 @@ class Dispatcher:
         self._scan_not_before = done + SCAN_SHARE * (done - instant)
 
     def _woken(self, now: int) -> bool:
-        return self._next_wake is not None and self._next_wake <= now
+        return self.next_wake is not None and self.next_wake <= now
 
     def _ready(self, now: int) -> list[Ready]:
         """Destinations to serve at ``now``, least recently served first; notes when the next one is due."""
@@ -174,7 +175,7 @@ class Dispatcher:
                 ready.append(Ready(destination, due, block))
             elif wake is None or at < wake:
                 wake = at
-        self._next_wake = wake
+        self.next_wake = wake
         ready.sort(key=lambda r: max(r.due.health.last_served, self._served.get(r.destination.id, 0)))
         return ready
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conveyor.clock import micros
+from conveyor.clock import SECOND, micros
 from conveyor.contract import ConflictPolicy
 from conveyor.delivery.parts import Parts, WorkerSettings, Workshop
 from conveyor.ids import new as new_id
@@ -168,7 +169,10 @@ class Simulation:
             seconds -= part
 
     def run(self, seconds: float, *, every: float = 1.0) -> list[float]:
-        """Let time pass in steps, delivering; returns the seconds from now at which attempts were made."""
+        """Let time pass in steps, delivering; returns the seconds from now at which attempts were made.
+
+        Steps in which nothing is due and nothing kept are jumped over.
+        """
         begun = self.clock.monotonic()
         times = []
         kept = float("-inf")
@@ -176,7 +180,10 @@ class Simulation:
             keep = past - kept >= KEEP_EVERY or seconds - past <= KEEP_EVERY
             kept = past if keep else kept
             times += [past] * (self.step() if keep else self.serve(self.parts))
-            self.clock.advance(every)
+            wake = self.parts.dispatcher.next_wake
+            idle = KEEP_EVERY if wake is None else (wake - self.clock.now()) / SECOND
+            steps = max(1, math.ceil(min(idle, KEEP_EVERY, seconds - past) / every))
+            self.clock.advance(steps * every)
         return times
 
     def delivery(self, delivery_id: str) -> DeliveryRecord:
