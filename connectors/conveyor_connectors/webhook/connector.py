@@ -7,13 +7,9 @@ destinations. A connector keeps one connection open between deliveries.
 from __future__ import annotations
 
 import json
-import ssl
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError
+from urllib.parse import quote
 
 from conveyor.contract import (
     AttemptContext,
@@ -29,14 +25,14 @@ from conveyor.contract import (
     State,
     Target,
 )
-from conveyor.network import NetworkRefused
 from conveyor_connectors.webhook.body import Body, make_body
 from conveyor_connectors.webhook.endpoint import Endpoint
 from conveyor_connectors.webhook.exchange import Answer, Exchange, request_head
 from conveyor_connectors.webhook.headers import attachment, plain
 from conveyor_connectors.webhook.options import WebhookOptions
-from conveyor_connectors.webhook.outcome import refusal
+from conveyor_connectors.webhook.outcome import refusal, unreachable
 from conveyor_connectors.webhook.signing import Seal, seal
+from conveyor_connectors.webhook.spec import SPEC
 from conveyor_connectors.webhook.wire import Wire
 
 _IN_MEMORY = 1 << 20
@@ -67,6 +63,7 @@ class Webhook:
 
     def deliver(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
         """POST the parcel; 2xx is success. The conflict policy means nothing to a webhook."""
+        _must_fit(target)
         body = make_body(self._options.format, parcel)
         if body.length <= _IN_MEMORY:
             kept = list(body.pieces())
@@ -92,6 +89,7 @@ class Webhook:
             reference=f"{self._endpoint.origin} {parcel.delivery_id}",
             size=parcel.size,
             verified="accepted",
+            path=target.path,
             extra={"status": answer.status},
         )
 
@@ -152,7 +150,7 @@ class Webhook:
 
     def _open(self, context: AttemptContext) -> Wire:
         endpoint, options = self._endpoint, self._options
-        with _explained(endpoint):
+        try:
             line = self._env.network.open_line(
                 endpoint.host,
                 endpoint.port,
@@ -161,6 +159,8 @@ class Webhook:
                 verify=options.verify_tls,
                 ca=options.ca_bundle,
             )
+        except Exception as error:
+            raise unreachable(error, endpoint.origin) from None
         self._proxied = line.headers
         self._target = endpoint.origin + endpoint.target if line.absolute else endpoint.target
         self._wire = Wire(line.sock, context.check)
@@ -175,7 +175,6 @@ class Webhook:
             ("Image-Index", parcel.image_index),
             ("Image-Id", parcel.image_id),
             ("Delivery-Id", parcel.delivery_id),
-            ("Path", target.path),
         ]
         headers = [
             ("Host", self._endpoint.authority),
@@ -187,6 +186,7 @@ class Webhook:
             ("Idempotency-Key", parcel.delivery_id),
             ("webhook-id", parcel.delivery_id),
             ("webhook-timestamp", str(timestamp)),
+            (f"{prefix}Path", quote(target.path)),
         ]
         if self._options.format == "binary":
             headers.append(("Content-Disposition", attachment(parcel.filename)))
@@ -207,38 +207,16 @@ class Webhook:
         return (*self._options.secrets, *custom)
 
 
+def _must_fit(target: Target) -> None:
+    """The path travels in a header, which servers limit."""
+    rules = SPEC.capabilities.names
+    longest = max(len(segment.encode()) for segment in target.segments)
+    if longest > rules.segment_max or len(target.path.encode()) > rules.path_max:
+        raise DeliveryError(ErrorKind.NAME, "the path is too long for a webhook's headers")
+
+
 def _binary_metadata(parcel: Parcel) -> list[tuple[str, object]]:
     """What the other formats carry in the body: media type, and the tags where they fit into a header."""
     tags = json.dumps(list(parcel.tags))
     fits = bool(parcel.tags) and len(tags) <= _TAGS_LIMIT
     return [("Mime-Type", parcel.media_type), ("Tags", tags if fits else None)]
-
-
-@contextmanager
-def _explained(endpoint: Endpoint) -> Iterator[None]:
-    """Turn what connecting may raise into the contract's errors."""
-    kind, hint = ErrorKind.TRANSIENT, None
-    try:
-        yield
-        return
-    except NetworkRefused as error:
-        kind, message, hint = ErrorKind.CONFIG, error.message, error.cure
-    except ssl.SSLCertVerificationError as error:
-        kind, message = ErrorKind.CONFIG, f"the certificate was refused: {error.verify_message}"
-        hint = "renew the receiver's certificate, or name its authority in ca_bundle"
-    except ssl.SSLError as error:
-        message = f"TLS failed: {error.reason or error.strerror or 'the handshake broke'}"
-        hint = "the port may not speak TLS: compare the URL"
-    except NameResolutionError:
-        message, hint = (
-            f"the name {endpoint.host} was not found",
-            "compare the URL's host, and this machine's DNS",
-        )
-    except ConnectTimeoutError:
-        message = "no connection in time"
-    except HTTPError as error:
-        reason = error.__cause__ if isinstance(error.__cause__, OSError) else None
-        message = f"no connection: {(reason.strerror if reason else None) or 'refused'}"
-    except OSError as error:
-        message = f"no connection: {error.strerror or error}"
-    raise DeliveryError(kind, f"{endpoint.origin}: {message}", hint=hint)

@@ -1,13 +1,21 @@
-"""What an answer means to the engine (DESIGN: any non-2xx follows the schedule, with few exceptions)."""
+"""What an answer, or the lack of a connection, means to the engine.
+
+Any answer but 2xx follows the published schedule, with few exceptions: a receiver that says 404 during a
+deployment must not lose its retries.
+"""
 
 from __future__ import annotations
 
 import math
+import ssl
 from collections.abc import Collection, Iterable
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError
+
 from conveyor.contract import DeliveryError, ErrorKind
+from conveyor.network import NetworkRefused
 from conveyor_connectors.webhook.exchange import Answer
 
 _HINTS = {
@@ -88,6 +96,44 @@ def _where(location: str | None) -> str:
     except ValueError:
         return ""
     return f" (it points to {shown[:200]})" if shown else ""
+
+
+def unreachable(error: Exception, origin: str) -> DeliveryError:
+    """The error for whatever connecting raised.
+
+    Args:
+        error: From the network policy, TLS, urllib3 or the socket.
+        origin: The URL's scheme and host, for the message.
+    """
+    kind, hint = ErrorKind.TRANSIENT, None
+    match error:
+        case NetworkRefused():
+            kind, message, hint = ErrorKind.CONFIG, error.message, error.cure
+        case ssl.SSLCertVerificationError():
+            kind, message = (
+                ErrorKind.CONFIG,
+                f"the certificate was refused: {getattr(error, 'verify_message', None) or error}",
+            )
+            hint = "renew the receiver's certificate, or name its authority in ca_bundle"
+        case ssl.SSLError():
+            message = f"TLS failed: {getattr(error, 'reason', None) or 'the handshake broke'}"
+            hint = "the port may not speak TLS: compare the URL"
+        case NameResolutionError():
+            message, hint = "the name was not found", "compare the URL's host, and this machine's DNS"
+        case ConnectTimeoutError() | TimeoutError():
+            message = "no connection in time"
+        case OSError():
+            message = f"no connection: {error.strerror or error}"
+        case HTTPError():
+            cause = error.__cause__
+            message = (
+                f"no connection: {(cause.strerror if isinstance(cause, OSError) else None) or 'it broke'}"
+            )
+        case _ if hasattr(error, "cure"):
+            kind, message, hint = ErrorKind.CONFIG, str(error).partition("\n")[0], error.cure
+        case _:
+            message = f"no connection: {type(error).__name__}"
+    return DeliveryError(kind, f"{origin}: {message}", hint=hint)
 
 
 def excerpt(body: bytes, hide: Iterable[str]) -> str | None:
