@@ -1,7 +1,7 @@
 """A throw-away PostgreSQL on a free loopback port, for as long as a ``with`` block lasts.
 
-Started as the user ``postgres`` when the tests run as root, which the server refuses to be, otherwise as whoever
-runs them. It ends with the test process, even a killed one.
+Started as the user ``postgres`` when the tests run as root, which the server refuses to be, otherwise as
+whoever runs them. It ends with the test process, even a killed one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PACKAGE = "postgresql"
 USER = "conveyor"
-PASSWORD = "pg-test-secret"  # noqa: S105
+PASSWORD = "pg-test-secret"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -38,9 +39,15 @@ class Postgres:
         """SQLAlchemy's URL of one of its databases."""
         return f"postgresql+psycopg://{USER}:{PASSWORD}@{self.host}:{self.port}/{database}"
 
+    def execute(self, statement: str) -> None:
+        """Run one statement outside a transaction, as ``CREATE DATABASE`` wants it."""
+        with _connect(self.port) as connection:
+            connection.autocommit = True
+            connection.execute(statement)
+
 
 def binaries() -> Path | None:
-    """The folder with ``initdb`` and ``postgres``, of the newest version installed; None when there is none."""
+    """The folder with ``initdb`` and ``postgres``, of the newest version installed, or None."""
     found = shutil.which("initdb")
     if found and shutil.which("postgres"):
         return Path(found).parent
@@ -50,7 +57,7 @@ def binaries() -> Path | None:
 
 @contextmanager
 def start() -> Iterator[Postgres]:
-    """Run a server; its data is gone afterwards. Raises FileNotFoundError when PostgreSQL is not installed."""
+    """Run a server; its data is gone afterwards. Raises FileNotFoundError without PostgreSQL."""
     folder = binaries()
     if folder is None:
         raise FileNotFoundError(f"PostgreSQL is not installed: apt-get install {PACKAGE}")
@@ -123,6 +130,14 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _connect(port: int) -> Any:
+    import psycopg
+
+    return psycopg.connect(
+        host="127.0.0.1", port=port, user=USER, password=PASSWORD, dbname="postgres", connect_timeout=2
+    )
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, home: Path, seconds: float = 30) -> None:
