@@ -27,6 +27,8 @@ if [ ! -e "$guard" ]; then
 fi
 printf 'CI: installing%s\n' "$missing" >&2
 export DEBIAN_FRONTEND=noninteractive
-apt-get -qq update
 # shellcheck disable=SC2086
-apt-get -qq install --yes --no-install-recommends -o DPkg::Lock::Timeout=300 $missing >/dev/null
+output=$(apt-get update 2>&1 && apt-get install --yes --no-install-recommends -o DPkg::Lock::Timeout=300 $missing 2>&1) || {
+    printf '%s\nCI: apt-get failed\n' "$output" >&2
+    exit 1
+}
