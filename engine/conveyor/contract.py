@@ -51,7 +51,7 @@ __all__ = [
 CONTRACT_VERSION = 1
 """Raised when a change breaks connectors that were written against the number before."""
 
-Json: TypeAlias = "str | int | float | bool | None | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 """What JSON can say; all that state and memory may hold."""
 
 State: TypeAlias = Mapping[str, Json]
@@ -436,7 +436,7 @@ class Connector(Protocol):
     """
 
     def deliver(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
-        """Put the parcel at the target by its conflict policy, verified; or raise and leave nothing visible."""
+        """Put the parcel at the target, verified; or raise and leave nothing visible."""
 
     def find(self, parcel: Parcel, target: Target, context: AttemptContext) -> Found:
         """Tell whether an earlier attempt of this delivery arrived. Only with the capability ``find``."""
@@ -458,11 +458,12 @@ class ConnectorSpec:
     Attributes:
         type: The word in the YAML, for instance ``"s3"``.
         summary: One line for ``conveyor connectors``.
-        factory: ``"module:callable"``, imported on the first delivery: ``factory(options, env) -> Connector``.
-        options: ``"module:Model"``, a pydantic model; imported when a destination of this type is configured, so
-            its module must not import the SDK.
+        factory: ``"module:callable"``, imported on the first delivery and called as
+            ``factory(options, env) -> Connector``.
+        options: ``"module:Model"``, a pydantic model; imported when a destination of this type is
+            configured, so its module must not import the SDK.
         capabilities: What it promises.
-        extra: What to install when the SDK is missing, for instance ``"conveyor[s3]"``.
+        extra: The extra of the plugin's own distribution that brings the SDK, for instance ``"s3"``.
         presets: Options implied by an alias type: ``sftp`` is ``ftp`` with ``{"protocol": "sftp"}``.
         contract: The CONTRACT_VERSION it was written against.
         example: A small YAML example of the options, for ``conveyor connectors show``.

@@ -48,18 +48,27 @@ class Registry:
         self._specs: dict[str, ConnectorSpec] = {}
         self._models: dict[str, type[Options]] = {}
         self._factories: dict[str, Factory] = {}
+        self._distributions: dict[str, str] = {}
         self._lock = threading.Lock()
         self.problems: list[Problem] = list(problems)
         for spec in specs:
             self.add(spec)
 
-    def add(self, spec: ConnectorSpec, *, plugin: str = "given") -> None:
-        """Announce one type; what is wrong with it goes to ``problems`` and the type is left out."""
+    def add(self, spec: ConnectorSpec, *, plugin: str = "given", distribution: str | None = None) -> None:
+        """Announce one type; what is wrong with it goes to ``problems`` and the type is left out.
+
+        Args:
+            spec: The type.
+            plugin: Who announces it, for problems.
+            distribution: What to ``pip install`` for it, for the cure of a missing SDK.
+        """
         complaint = _complaint(spec)
         if complaint is None and spec.type in self._specs:
             complaint = f"type {spec.type!r} is there already; the first one is kept"
         if complaint is None:
             self._specs[spec.type] = spec
+            if distribution is not None:
+                self._distributions[spec.type] = distribution
         else:
             self.problems.append(Problem(f"plugin {plugin!r}: {complaint}"))
 
@@ -95,7 +104,7 @@ class Registry:
         model = self._models.get(type)
         if model is None:
             spec = self.spec(type)
-            model = _checked_model(spec, _import(spec, spec.options))
+            model = _checked_model(spec, _import(spec, spec.options, self._install(spec)))
             with self._lock:
                 self._models[type] = model
         return model
@@ -109,12 +118,19 @@ class Registry:
         factory = self._factories.get(type)
         if factory is None:
             spec = self.spec(type)
-            factory = _import(spec, spec.factory)
+            factory = _import(spec, spec.factory, self._install(spec))
             if not callable(factory):
                 raise ConveyorError(f"destination type {type!r}: {spec.factory} is not callable")
             with self._lock:
                 self._factories[type] = factory
         return factory
+
+    def _install(self, spec: ConnectorSpec) -> str:
+        """How to get what a type's code imports."""
+        distribution = self._distributions.get(spec.type)
+        if distribution is None or spec.extra is None:
+            return "reinstall the plugin that brings this type"
+        return f"pip install '{distribution}[{spec.extra}]'"
 
 
 def default_registry(entry_points: Sequence[EntryPoint] | None = None) -> Registry:
@@ -146,7 +162,7 @@ def default_registry(entry_points: Sequence[EntryPoint] | None = None) -> Regist
             )
             continue
         for spec in specs:
-            registry.add(spec, plugin=entry.name)
+            registry.add(spec, plugin=entry.name, distribution=entry.dist.name if entry.dist else None)
     return registry
 
 
@@ -186,14 +202,13 @@ def _complaint(spec: object) -> str | None:
     return None
 
 
-def _import(spec: ConnectorSpec, reference: str) -> Any:
+def _import(spec: ConnectorSpec, reference: str, install: str) -> Any:
     module, _, attribute = reference.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
     except ImportError as error:
         missing = error.name or str(error)
-        cure = f"pip install '{spec.extra}'" if spec.extra else "reinstall the plugin that brings this type"
-        raise ConveyorError(f"destination type {spec.type!r} needs {missing}", cure=cure) from error
+        raise ConveyorError(f"destination type {spec.type!r} needs {missing}", cure=install) from error
     except Exception as error:
         raise ConveyorError(
             f"destination type {spec.type!r}: {reference} cannot be loaded: {_named(error)}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distribution
@@ -18,6 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
+NAME: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def bare(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     run(*pip, "--no-index", "--no-deps", built.wheel)
     environment = Environment(folder)
     site = Path(environment.python("import sysconfig; print(sysconfig.get_path('purelib'))"))
-    declared = environment.python("import importlib.metadata as m; print(*m.requires('conveyor'), sep='\\n')")
+    declared = environment.python(f"import importlib.metadata as m; print(*m.requires({NAME!r}), sep='\\n')")
     for found in closure(declared.splitlines()):
         link_into(site, found)
     return environment

@@ -47,7 +47,8 @@ def test_the_contract_imports_no_sdk_and_no_store(bare: Environment) -> None:
 def test_the_entry_points_are_the_ones_that_plugins_use(bare: Environment) -> None:
     code = (
         "import json, importlib.metadata as m;"
-        "print(json.dumps({g: {e.name: e.value for e in m.entry_points(group=g) if e.dist.name == 'conveyor'}"
+        "own = m.entry_points(group='conveyor', name='builtin')['builtin'].dist.name;"
+        "print(json.dumps({g: {e.name: e.value for e in m.entry_points(group=g) if e.dist.name == own}"
         " for g in ('conveyor', 'console_scripts', 'pytest11')}))"
     )
     assert json.loads(bare.python(code)) == {
@@ -62,6 +63,20 @@ def test_the_built_in_connectors_are_listed_without_any_sdk(bare: Environment) -
     assert {"webhook", "s3", "sftp"} <= set(bare.python(code).split())
 
 
+@pytest.mark.parametrize(("kind", "extra"), [("s3", "s3"), ("sftp", "ftp")])
+def test_a_missing_sdk_says_what_to_install(bare: Environment, kind: str, extra: str) -> None:
+    code = f"""
+from conveyor.errors import ConveyorError
+from conveyor.registry import default_registry
+from conveyor.version import requirement
+try:
+    default_registry().factory({kind!r})
+except ConveyorError as error:
+    print(error.cure == f"pip install '{{requirement({extra!r})}}'")
+"""
+    assert bare.python(code) == "True"
+
+
 def test_help_lists_the_verbs(bare: Environment) -> None:
     done = bare.run("conveyor", "--help")
     assert done.returncode == 0, done.stderr
@@ -72,4 +87,4 @@ def test_help_lists_the_verbs(bare: Environment) -> None:
 def test_version_is_that_of_the_distribution(bare: Environment) -> None:
     done = bare.run("conveyor", "version")
     assert done.returncode == 0, done.stderr
-    assert bare.python("import importlib.metadata as m; print(m.version('conveyor'))") in done.stdout
+    assert bare.python("import conveyor.version as v; print(v.__version__)") in done.stdout

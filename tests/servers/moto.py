@@ -14,7 +14,7 @@ from conveyor.testing.ports import LOOPBACK, free_port
 from servers.process import ATTEMPTS, NotReady, folder, listening, program, running
 from servers.s3 import REGION, S3Server
 
-PACKAGE = "moto[server,s3]"
+PACKAGE = "moto[s3]"
 OPEN_CALLS = 3
 POLICY = {
     "Version": "2012-10-17",

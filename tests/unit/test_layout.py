@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from conveyor.version import requirement
+
 ROOT = Path(__file__).parents[2]
 SOURCES = {"engine": "conveyor", "connectors": "conveyor_connectors"}
 CODE_LINES, TEST_LINES, FUNCTION_LINES, MEDIAN_LINES = 500, 800, 60, 150
@@ -80,6 +82,28 @@ def test_the_version_stands_in_one_place() -> None:
     assert project["tool"]["hatch"]["version"]["path"] == "engine/conveyor/version.py"
 
 
+def spoken(file: Path) -> Iterator[str]:
+    """What a module may say to a user: its strings, without docstrings and the like."""
+    tree = ast.parse(file.read_text())
+    silent = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in silent:
+            yield node.value
+
+
+def test_the_name_of_the_distribution_stands_in_one_place() -> None:
+    name = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"]
+    install = re.compile(rf"{name}\[|pip install \W*{name}\b")
+    found = [
+        f"{file.relative_to(ROOT)}: {text}"
+        for file in python_files(*SOURCES)
+        for text in spoken(file)
+        if install.search(text)
+    ]
+    assert not found, "conveyor.version.requirement() knows it"
+    assert requirement("s3") == f"{name}[s3]"
+
+
 def test_the_licence_is_named_and_present() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["license"] == "MIT"
@@ -103,3 +127,15 @@ def test_ci_runs_what_a_person_runs() -> None:
 def test_scripts_are_executable_and_parse(script: Path) -> None:
     assert script.stat().st_mode & 0o111
     subprocess.run(["sh", "-n", script], timeout=20, check=True)
+
+
+def test_every_server_of_the_tests_is_installed_by_ci() -> None:
+    modules = (ROOT / "tests" / "servers").glob("*.py")
+    named = {
+        n for module in modules for n in re.findall(r'^PACKAGE = "([\w-]+)', module.read_text(), re.MULTILINE)
+    }
+    debian = (ROOT / "scripts" / "debian-packages.txt").read_text().splitlines()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    wheels = {re.split(r"[\[<>=]", line)[0] for extra in ("demo", "dev") for line in extras[extra]}
+    assert named
+    assert named <= set(debian) | wheels

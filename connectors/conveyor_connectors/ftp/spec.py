@@ -21,7 +21,7 @@ FTP = ConnectorSpec(
     factory="conveyor_connectors.ftp.sftp.connector:SftpConnector",
     options="conveyor_connectors.ftp.options:FtpOptions",
     capabilities=CAPABILITIES,
-    extra="conveyor[ftp]",
+    extra="ftp",
     example="""\
 type: ftp
 protocol: sftp

@@ -27,6 +27,6 @@ SPEC = ConnectorSpec(
         names=NameRules(segment_max=1024, path_max=1024, max_segments=512),
         concurrency=8,
     ),
-    extra="conveyor[s3]",
+    extra="s3",
     example=EXAMPLE,
 )

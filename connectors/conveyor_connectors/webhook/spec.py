@@ -16,6 +16,6 @@ SPEC = ConnectorSpec(
     factory="conveyor_connectors.webhook.connector:open_webhook",
     options="conveyor_connectors.webhook.options:WebhookOptions",
     capabilities=Capabilities(concurrency=8, deletes=False, observable=False),
-    extra="conveyor[webhook]",
+    extra="webhook",
     example=EXAMPLE,
 )

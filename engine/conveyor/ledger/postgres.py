@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from conveyor.errors import LedgerError
 from conveyor.ledger.database import Database
 from conveyor.ledger.failures import DRIVER_ERRORS, translated
+from conveyor.version import requirement
 
 CONNECT_TIMEOUT = 10
 LOCK_TIMEOUT = 30
@@ -47,7 +48,7 @@ class PostgresDatabase(Database):
             )
         except ModuleNotFoundError as error:
             raise LedgerError(
-                "a PostgreSQL ledger needs psycopg", cure="pip install 'conveyor[postgres]'"
+                "a PostgreSQL ledger needs psycopg", cure=f"pip install '{requirement('postgres')}'"
             ) from error
 
     def read(self) -> _Transaction:
