@@ -1,0 +1,143 @@
+"""Payload removal, cleanups, memory, destinations in the ledger, retention of attempts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from conveyor.clock import SECOND
+from conveyor.errors import LedgerError
+from conveyor.keyring import Keyring
+from conveyor.ledger import open_ledger
+from conveyor.ledger.records import Filter, PayloadState, Status
+
+
+@pytest.fixture(autouse=True)
+def _worker(kit: Any) -> None:
+    kit.worker()
+
+
+def _remove(kit: Any, delivered: float, failed: float) -> list[str]:
+    bounds = (kit.now - round(delivered * SECOND), kit.now - round(failed * SECOND))
+    return [p.id.replace("pay", "job") for p in kit.ledger.payloads.begin_removal(kit.now, *bounds, 100)]
+
+
+def test_a_payload_goes_when_the_last_delivery_has_been_final_long_enough(kit: Any) -> None:
+    first, second = kit.submit("a", "b")
+    job = kit.ledger.deliveries.get(first).job_id
+    kit.record(kit.report(kit.one("a")))
+    kit.clock.advance(100)
+    assert _remove(kit, 10, 10) == [], "one delivery is open"
+    kit.record(kit.report(kit.one("b")))
+    kit.clock.advance(10)
+    assert _remove(kit, 10, 10) == []
+    kit.clock.advance(1)
+    assert _remove(kit, 10, 10) == [job]
+    assert _remove(kit, 10, 10) == [], "once"
+    assert kit.ledger.deliveries.get(second).job.payload.state is PayloadState.REMOVING
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED])
+def test_what_was_not_delivered_everywhere_is_kept_for_longer(kit: Any, status: Status) -> None:
+    second = kit.submit("a", "b")[1]
+    kit.record(kit.report(kit.one("a")))
+    if status is Status.FAILED:
+        kit.record(kit.report(kit.one("b"), Status.FAILED))
+    else:
+        kit.ledger.orders.cancel(Filter(ids=(second,)), now=kit.now)
+    kit.clock.advance(20)
+    assert _remove(kit, 10, 30) == []
+    kit.clock.advance(11)
+    assert len(_remove(kit, 10, 30)) == 1
+
+
+def test_removal_survives_a_crash_between_row_and_bytes(kit: Any) -> None:
+    kit.deliver("a")
+    kit.clock.advance(20)
+    (begun,) = kit.ledger.payloads.begin_removal(kit.now, kit.now, kit.now, 1)
+    assert kit.ledger.payloads.removing() == [begun]
+    assert kit.ledger.payloads.known([begun.location, "orphan"]) == {begun.location}
+    kit.ledger.payloads.finish_removal([begun.id])
+    assert kit.ledger.payloads.removing() == []
+    assert kit.ledger.payloads.known([begun.location]) == set()
+
+
+def _cleanup(kit: Any) -> str:
+    (ident,) = kit.submit("a")
+    kit.ledger.states.save(ident, kit.one().fence, b"parts")
+    kit.ledger.orders.cancel(Filter(ids=(ident,)), now=kit.now)
+    return str(ident)
+
+
+def test_a_cleanup_comes_back_until_it_is_done(kit: Any) -> None:
+    ident = _cleanup(kit)
+    cleanups = kit.ledger.cleanups
+    assert cleanups.next_due() == kit.now
+    (one,) = cleanups.claim(kit.now, 9, kit.now + 60 * SECOND)
+    assert (one.delivery_id, one.attempts) == (ident, 1)
+    assert cleanups.claim(kit.now, 9, kit.now + 60 * SECOND) == [], "leased"
+    kit.clock.advance(60)
+    (again,) = cleanups.claim(kit.now, 9, kit.now + 60 * SECOND)
+    assert (again.id, again.attempts) == (one.id, 2)
+    cleanups.failed(one.id, kit.now + 5 * SECOND, "busy")
+    assert cleanups.claim(kit.now, 9, kit.now + SECOND) == []
+    kit.clock.advance(5)
+    assert len(cleanups.claim(kit.now, 9, kit.now + SECOND)) == 1
+    cleanups.done(one.id, kit.now)
+    assert cleanups.next_due() is None
+    (record,) = cleanups.get(ident)
+    assert (record.attempts, record.done_at, record.next_at) == (3, kit.now, None)
+
+
+def test_memory_keeps_the_first_value_until_it_is_forgotten(kit: Any) -> None:
+    memory = kit.ledger.memory
+    assert memory.get("a", "host_key") is None
+    assert memory.put_if_absent("a", "host_key", {"key": "one"}) == {"key": "one"}
+    assert memory.put_if_absent("a", "host_key", {"key": "two"}) == {"key": "one"}
+    assert memory.get("a", "host_key") == {"key": "one"}
+    assert memory.get("b", "host_key") is None
+    memory.forget("a", "host_key")
+    memory.forget("a", "host_key")
+    assert memory.put_if_absent("a", "host_key", "two") == "two"
+
+
+def test_documents_of_destinations_and_their_revision(kit: Any) -> None:
+    table = kit.ledger.destinations
+    assert (table.list(), table.revision(), table.get("a")) == ({}, 0, None)
+    table.put("b", {"type": "s3", "secret_key": "s3cret"}, kit.now)
+    table.put("a", {"type": "ftp"}, kit.now)
+    assert table.revision() == 2
+    table.put("a", {"type": "sftp"}, kit.now)
+    assert list(table.list().items()) == [
+        ("a", {"type": "sftp"}),
+        ("b", {"type": "s3", "secret_key": "s3cret"}),
+    ]
+    assert (table.delete("a"), table.delete("a")) == (True, False)
+    assert (table.get("a"), table.revision()) == (None, 4)
+
+
+def test_secrets_need_the_right_key(kit: Any) -> None:
+    kit.ledger.memory.put_if_absent("a", "k", "v")
+    other = Keyring(["b3RoZXItbGVkZ2VyLWtleS1vdGhlci1sZWRnZXIta2U="])
+    with open_ledger(kit.url, clock=kit.clock, keyring=other) as ledger:
+        with pytest.raises(LedgerError, match="another key"):
+            ledger.memory.get("a", "k")
+    with open_ledger(kit.url, clock=kit.clock) as ledger:
+        with pytest.raises(LedgerError, match="without its key"):
+            ledger.memory.put_if_absent("a", "other", "v")
+
+
+def test_attempts_go_after_their_delivery_has_been_final_long_enough(kit: Any) -> None:
+    (old,) = kit.deliver("a")
+    (open_,) = kit.submit("a")
+    kit.record(kit.report(kit.one(), Status.PENDING, next_attempt_at=kit.now))
+    kit.clock.advance(100)
+    (young,) = kit.deliver("b")
+    assert kit.ledger.retention.attempts(kit.now - 50 * SECOND, 10) == 1
+    left = [len(kit.ledger.deliveries.attempts(ident)) for ident in (old, open_, young)]
+    assert left == [0, 1, 1]
+    assert kit.ledger.deliveries.get(old).status is Status.DELIVERED
+    kit.deliver("c")
+    kit.clock.advance(1)
+    assert kit.ledger.retention.attempts(kit.now, 1) == 1, "in batches"
