@@ -3,7 +3,7 @@
 What is legal already stays as it is, but for the spelling of accents: all names leave in Unicode's NFC, so
 that ``é`` is one name however the sender's system wrote it. Whatever else had to change gets ``_`` in place
 of each offending character and 8 hex digits of the SHA-256 of what stood there, before the extension:
-``a:b.jpg`` → ``a_b-5f1e0c3a.jpg``. Sources: each vendor's naming page, as declared in its
+``a:b.jpg`` → ``a_b-3ba95a53.jpg``. Sources: each vendor's naming page, as declared in its
 :class:`~conveyor.paths.names.NameRules`; Unicode Standard Annex 15 for NFC.
 """
 
@@ -162,7 +162,7 @@ def digest(values: Sequence[str]) -> str:
 def split_extension(name: str) -> tuple[str, str]:
     """``photo`` and ``.jpg``; a long or odd ending is no extension worth keeping."""
     stem, dot, tail = name.rpartition(".")
-    if dot and stem.strip(".") and 0 < len(tail) <= _EXTENSION_MAX and " " not in tail:
+    if dot and stem.strip(".") and len(tail) <= _EXTENSION_MAX and tail.isalnum():
         return stem, f".{tail}"
     return name, ""
 
