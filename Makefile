@@ -43,7 +43,7 @@ format: ## Rewrite the code in the project's style
 
 docs: ## Write the generated pages anew, then run every snippet and follow every link
 	@scripts/setup.sh dev
-	@$(bin)/python -m conveyor.config.docs
+	@$(bin)/python -m conveyor.config.docs docs/configuration.md
 	@exec $(bin)/pytest tests/docs -q $(ARGS)
 
 build: ## Wheel and source distribution in dist/

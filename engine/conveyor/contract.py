@@ -466,7 +466,7 @@ class ConnectorSpec:
         extra: The extra of the plugin's own distribution that brings the SDK, for instance ``"s3"``.
         presets: Options implied by an alias type: ``sftp`` is ``ftp`` with ``{"protocol": "sftp"}``.
         contract: The CONTRACT_VERSION it was written against.
-        example: A small YAML example of the options, for ``conveyor connectors show``.
+        example: A small YAML example for the documentation: the destination's id, its options below it.
     """
 
     type: str

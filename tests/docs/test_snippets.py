@@ -188,10 +188,9 @@ def load_config(text: str, folder: Path) -> None:
     from conveyor.config import load
 
     for name in re.findall(r"!file\s+\"?([^\s\"]+)", text):
-        secret = folder / name
-        if not secret.is_absolute():
-            secret.parent.mkdir(parents=True, exist_ok=True)
-            secret.write_text("an-example-secret\n")
+        if not Path(name).is_absolute():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("an-example-secret\n")
     names = re.findall(r"\$\{(\w+)", text)
     (folder / "conveyor.yaml").write_text(text)
     load(folder / "conveyor.yaml", env=dict.fromkeys(names, "an-example-secret"), strict=True)

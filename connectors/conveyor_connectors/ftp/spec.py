@@ -23,13 +23,14 @@ FTP = ConnectorSpec(
     capabilities=CAPABILITIES,
     extra="ftp",
     example="""\
-type: ftp
-protocol: sftp
-host: files.partner.example
-username: photos
-private_key: !file secrets/id_ed25519
-host_key: "ssh-ed25519 AAAA…"
-remote_path: /incoming
+partner:
+  type: ftp
+  protocol: sftp
+  host: files.partner.example
+  username: photos
+  private_key: !file secrets/id_ed25519
+  host_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPa07BxPg40xYaKqC5D6R5RefLRxW4KFlQKtYv7tb0Vb"
+  remote_path: /incoming
 """,
 )
 
@@ -38,7 +39,7 @@ SFTP = replace(
     type="sftp",
     summary="A folder on an SFTP server",
     presets={"protocol": "sftp"},
-    example=FTP.example.replace("type: ftp\nprotocol: sftp\n", "type: sftp\n"),
+    example=FTP.example.replace("  type: ftp\n  protocol: sftp\n", "  type: sftp\n"),
 )
 
 SPECS = (FTP, SFTP)

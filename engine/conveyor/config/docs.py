@@ -89,7 +89,7 @@ def _type_lines(spec: ConnectorSpec, registry: Registry) -> Iterator[str]:
 
 def _example(spec: ConnectorSpec) -> Iterator[str]:
     if spec.example:
-        yield f"\n```yaml\n{spec.example.rstrip()}\n```"
+        yield f"\n```yaml under=destinations\n{spec.example.rstrip()}\n```"
 
 
 def _table(options: Iterable[OptionInfo]) -> Iterator[str]:
