@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
@@ -183,6 +185,12 @@ def run_page(page: list[Block], folder: Path) -> None:
             assert lost is None, f"{found.place}: {command[-1]}\ndid not print {lost!r}:\n{output}"
 
 
+def private_key() -> bytes:
+    """What a secret file holds here: a key is also some text, so it serves every option."""
+    form = (Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    return Ed25519PrivateKey.generate().private_bytes(*form)
+
+
 def load_config(text: str, folder: Path) -> None:
     """Load a configuration with the real models; every variable and secret file that it names exists."""
     from conveyor.config import load
@@ -190,7 +198,7 @@ def load_config(text: str, folder: Path) -> None:
     for name in re.findall(r"!file\s+\"?([^\s\"]+)", text):
         if not Path(name).is_absolute():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text("an-example-secret\n")
+            (folder / name).write_bytes(private_key())
     names = re.findall(r"\$\{(\w+)", text)
     (folder / "conveyor.yaml").write_text(text)
     load(folder / "conveyor.yaml", env=dict.fromkeys(names, "an-example-secret"), strict=True)
