@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-
-from conveyor.testing.plugin import requires
 from servers import asyncssh_sftp, moto, rclone, seaweed, sshd
 from servers.s3 import S3Server
 from servers.ssh import SshServer
+
+from conveyor.testing.plugin import requires
 
 
 @pytest.fixture(scope="session")

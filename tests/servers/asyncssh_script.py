@@ -1,4 +1,4 @@
-"""What :mod:`servers.asyncssh_sftp` runs in a process of its own; run as a script, so it imports no neighbour."""
+"""What :mod:`servers.asyncssh_sftp` runs in a process of its own; a script, so it imports no neighbour."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -15,13 +16,17 @@ from pathlib import Path
 
 from conveyor.testing.ports import listens, wait_until
 
-# Run first in the new process: ask the kernel to kill it when its parent dies, then become the server.
-# prctl's option 1 is PR_SET_PDEATHSIG (prctl(2)); the parent may have died before the call.
+# Run first in the new process: become the wanted user, ask the kernel to die with the parent, become the
+# server. prctl's option 1 is PR_SET_PDEATHSIG, which a change of user clears (prctl(2)); the parent may have
+# died before. The user is changed here, not by Popen, because nobody may not be able to read this interpreter.
 LAUNCH = (
     "import ctypes, os, sys\n"
+    "parent, uid, gid = map(int, sys.argv[1:4])\n"
+    "if uid != os.geteuid():\n"
+    "    os.setgroups([]); os.setgid(gid); os.setuid(uid)\n"
     "ctypes.CDLL(None).prctl(1, 9)\n"
-    "os.getppid() == int(sys.argv[1]) or os._exit(1)\n"
-    "os.execv(sys.argv[2], sys.argv[2:])\n"
+    "os.getppid() == parent or os._exit(1)\n"
+    "os.execv(sys.argv[4], sys.argv[4:])\n"
 )
 ATTEMPTS = 3
 
@@ -58,19 +63,25 @@ def running(
     seconds: float = 60.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The server process, once ``ready`` is true; ended afterwards, with its whole group."""
-    program_path = program(argv[0]) or argv[0]
-    group = None if user is None else __import__("pwd").getpwnam(user).pw_gid
+    owner = pwd.getpwuid(os.geteuid()) if user is None else pwd.getpwnam(user)
+    launch = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        LAUNCH,
+        str(os.getpid()),
+        str(owner.pw_uid),
+        str(owner.pw_gid),
+    ]
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid()), program_path, *argv[1:]],
+            [*launch, program(argv[0]) or argv[0], *argv[1:]],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env={**os.environ, **(env or {})},
             start_new_session=True,
-            user=user,
-            group=group,
-            extra_groups=None if user is None else [],
             cwd="/",
         )
     try:

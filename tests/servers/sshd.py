@@ -77,6 +77,8 @@ def _inside(server: SshServer, pid: int) -> SshServer:
 
 
 def _arguments(server: SshServer, home: Path) -> list[str]:
+    # Without root sshd cannot read the shadow file and takes every account for locked; PAM can ask a helper.
+    pam = "no" if server.username == "root" else "yes"
     config = home / "sshd_config"
     config.write_text(
         "\n".join(
@@ -86,7 +88,7 @@ def _arguments(server: SshServer, home: Path) -> list[str]:
                 "PidFile none",
                 f"AuthorizedKeysFile {server.keys.authorized}",
                 "StrictModes no",
-                "UsePAM no",
+                f"UsePAM {pam}",
                 "PasswordAuthentication no",
                 "KbdInteractiveAuthentication no",
                 "PermitRootLogin prohibit-password",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from conveyor.contract import (
     AttemptCancelled,
-    Connector,
     ConflictPolicy,
+    Connector,
     DeliveryError,
     ErrorKind,
     FoundKind,
@@ -64,7 +64,8 @@ def attempt(
 
     Args:
         bench: Where to.
-        parcel, target: What, and under which name.
+        parcel: What.
+        target: Under which name.
         context: The engine's side; a plain one unless given.
         look_first: The previous attempt ended lost or unknown: ask ``find`` before delivering.
         overrides: Options that replace the bench's.

@@ -111,8 +111,9 @@ class FolderObserver(Observer):
 class Bench:
     """Everything the suite needs to know about one connector at one server.
 
-    What is None cannot be tested here: the tests that need it are skipped, counted and printed with the reason
-    that ``unavailable`` gives. An ability that a declared capability needs may only be absent with a reason.
+    What is None cannot be tested here: the tests that need it are skipped, counted and printed with the
+    reason that ``unavailable`` gives. An ability that a declared capability needs may only be absent
+    with a reason.
 
     Attributes:
         spec: The connector's spec.
@@ -120,9 +121,11 @@ class Bench:
         observer: The second route; None only where the capability ``observable`` is not declared.
         address: Host and port of the server, for the fault proxy.
         through: ``(host, port)`` → options under which the connector talks to that address instead.
-        wrong_credentials, missing_place, full, forbidden: Options (or a context manager that makes the trouble
-            and yields options) under which a delivery meets a refused login, a place that does not exist, a
-            place that is full, a place where writing is forbidden.
+        wrong_credentials: Options (or a context manager that makes the trouble and yields options) under
+            which a delivery meets a refused login.
+        missing_place: The same for a place that does not exist.
+        full: The same for a place that is full.
+        forbidden: The same for a place where writing is forbidden.
         throttle: ``seconds`` → context manager in which the service asks to wait that long.
         sdk_exceptions: Makes an instance of every exception class that the SDK can raise.
         classify: The connector's function from such an exception to a ``DeliveryError``.
@@ -131,6 +134,7 @@ class Bench:
         large: Bytes that take more than two parts or chunks.
         big: Bytes of the delivery whose peak memory is measured.
         memory_limit: Most extra memory in bytes that it may take.
+        quiet: Seconds of silence after which the fault proxy takes the server's answer for complete.
         expected: Error kinds by ability, where the service cannot tell them as the suite expects.
         env: Makes the connector's environment; loopback allowed by default.
     """
@@ -152,6 +156,7 @@ class Bench:
     large: int = (3 << 20) + 17
     big: int = 256 << 20
     memory_limit: int = 64 << 20
+    quiet: float = 0.25
     expected: Mapping[str, frozenset[str]] = field(default_factory=dict)
     env: Callable[[], ConnectorEnv] = make_env
 

@@ -19,6 +19,7 @@ from conveyor.contract import (
     ConflictPolicy,
     Connector,
     DeliveryError,
+    Json,
     Parcel,
     State,
     Target,
@@ -58,6 +59,11 @@ class _Context(HarnessContext):
         """Perhaps die before the fence is asked."""
         self._fate.meets("commit")
         super().before_commit()
+
+    def save(self, **state: Json) -> None:
+        """Perhaps die before the state is kept."""
+        self._fate.meets(f"unsaved {len(self.saves) + 1}")
+        super().save(**state)
 
     def _keep(self, state: State) -> None:
         scratch = self._state_file.with_suffix(".new")

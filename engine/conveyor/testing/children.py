@@ -64,7 +64,8 @@ class Child:
         size: Bytes of pattern to send.
         delivery_id: Of the parcel.
         moment: When to strike: ``read`` (at half the file), ``commit`` (as ``before_commit`` is called),
-            ``save N`` (after the Nth save), ``done`` (delivered, not yet told).
+            ``unsaved N`` and ``save N`` (before and after the Nth state is
+            kept), ``done`` (delivered, not yet told).
         sign: ``KILL`` or ``STOP``.
         measure: Deliver a file of so many bytes first, and tell how much the peak memory grew after it.
     """

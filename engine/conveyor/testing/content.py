@@ -6,7 +6,7 @@ import functools
 import hashlib
 import io
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +14,7 @@ MIB = 1 << 20
 _PERIOD = MIB + 4099
 
 
-class Content(Protocol):
+class Content(Hashable, Protocol):
     """What a payload holds."""
 
     @property

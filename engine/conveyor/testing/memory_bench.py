@@ -77,5 +77,6 @@ def memory_bench(server: MemoryServer, **changes: Any) -> Bench:
         "sdk_exceptions": exceptions,
         "classify": classify,
         "large": 200_003,
+        "quiet": 0.05,
     }
     return Bench(**{**fields, **changes})

@@ -114,8 +114,10 @@ class MemoryStore:
             held.size += len(data)
             return held.size
 
-    def commit(self, upload: str, path: str, *, sha256: str, delivery_id: str, replace: bool) -> Stored:
-        """Make the upload visible under ``path``, if its digest is right and the name is free or replaceable."""
+    def commit(
+        self, upload: str, path: str, *, sha256: str | None, delivery_id: str, replace: bool
+    ) -> Stored:
+        """Make the upload visible, if its digest (when given) is right and the name free or replaceable."""
         with self._lock:
             held = self._upload(upload)
             _check_path(path)
@@ -124,10 +126,10 @@ class MemoryStore:
             digest = hashlib.sha256()
             for chunk in held.chunks:
                 digest.update(chunk)
-            if digest.hexdigest() != sha256:
+            if sha256 not in (None, digest.hexdigest()):
                 raise StoreFault(422, "WrongDigest")
             version = f"v{next(self._versions)}"
-            stored = Stored(held.size, sha256, delivery_id, version, tuple(held.chunks))
+            stored = Stored(held.size, digest.hexdigest(), delivery_id, version, tuple(held.chunks))
             self._objects[path] = stored
             del self._uploads[upload]
             return stored
@@ -153,7 +155,8 @@ class MemoryStore:
     def used(self) -> int:
         """Bytes held, uploads included."""
         with self._lock:
-            return sum(item.size for item in (*self._objects.values(), *self._uploads.values()))
+            held = sum(item.size for item in self._objects.values())
+            return held + sum(item.size for item in self._uploads.values())
 
     def paths(self) -> set[str]:
         """Names of all objects."""
@@ -217,7 +220,7 @@ _named_lock = threading.Lock()
 
 
 def named_store(name: str) -> MemoryStore:
-    """The store of this process by that name, made on first use: what ``store: NAME`` in the options means."""
+    """The store of this process by that name, made on first use: what ``store: NAME`` means."""
     with _named_lock:
         return _named.setdefault(name, MemoryStore())
 

@@ -138,7 +138,9 @@ class RemoteStore:
         """As the store's."""
         return cast(int, self._ask({"call": "append", "upload": upload, "offset": offset}, data))
 
-    def commit(self, upload: str, path: str, *, sha256: str, delivery_id: str, replace: bool) -> Stored:
+    def commit(
+        self, upload: str, path: str, *, sha256: str | None, delivery_id: str, replace: bool
+    ) -> Stored:
         """As the store's, without the bytes."""
         call = {"call": "commit", "upload": upload, "path": path, "sha256": sha256}
         return Stored(*self._ask({**call, "delivery_id": delivery_id, "replace": replace}))

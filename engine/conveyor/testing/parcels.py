@@ -37,7 +37,15 @@ def make_parcel(
     Args:
         content: Bytes; or a size, for that many bytes of a fixed pattern that takes no memory.
         delivery_id: A new one for each parcel unless given.
-        filename, media_type, session_id, image_id, image_index, source, tags, meta, submitted_at: Metadata.
+        filename: As the sender named it.
+        media_type: MIME type.
+        session_id: Metadata.
+        image_id: Metadata.
+        image_index: Metadata.
+        source: Metadata.
+        tags: Metadata.
+        meta: Metadata.
+        submitted_at: Seconds since the epoch.
         digests: Digests beside sha256 and md5, by hashlib name.
         ends_at: Its streams end there, though its size promises more.
         raises_at: Its streams raise ``error`` there.

@@ -82,7 +82,7 @@ class _Summary:
     def _empty(self) -> list[str]:
         """Suites of which nothing ran, though the whole suite was asked for and its server is there."""
         option = self._config.option
-        chosen = option.keyword or option.markexpr or any("::" in arg for arg in self._config.args)
+        chosen = option.keyword or any("::" in arg for arg in self._config.args)
         if chosen or getattr(option, "lf", False):
             return []
         return [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from conveyor.contract import ConflictPolicy
@@ -17,7 +19,7 @@ from conveyor.testing.suite.promises import keeps
 class BytesSuite(SuitePart):
     """Whole files, as sent, and only whole ones."""
 
-    NEEDS = ("observable",)
+    NEEDS: ClassVar[tuple[str, ...]] = ("observable",)
 
     @pytest.mark.parametrize("size", [0, 1, 70_001, "large"])
     def test_every_byte_arrives(self, bench: Bench, size: int | str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from typing import ClassVar
 
 import pytest
 
@@ -29,7 +30,7 @@ OLD = b"somebody else's photo"
 class ConflictsSuite(SuitePart):
     """Nobody's photo is ever overwritten unless the policy says so."""
 
-    NEEDS = ("observable",)
+    NEEDS: ClassVar[tuple[str, ...]] = ("observable",)
 
     @pytest.mark.parametrize("again", [False, True], ids=["once", "again"])
     @pytest.mark.needs("conflict:overwrite")

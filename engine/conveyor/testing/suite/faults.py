@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import ClassVar
 
 import pytest
 
@@ -33,13 +34,13 @@ STALL_GRACE = 15.0
 class FaultsSuite(SuitePart):
     """Everything here goes through the fault proxy."""
 
-    NEEDS = ("observable", "through")
+    NEEDS: ClassVar[tuple[str, ...]] = ("observable", "through")
 
     @pytest.fixture
     def proxy(self, bench: Bench) -> Iterator[FaultProxy]:
         """Between connector and server."""
         assert bench.address is not None, "a bench with `through` also needs `address`"
-        with FaultProxy(*bench.address) as proxy:
+        with FaultProxy(*bench.address, quiet=bench.quiet) as proxy:
             yield proxy
 
     @pytest.fixture

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import unicodedata
+from typing import BinaryIO, ClassVar
 
 import pytest
 
@@ -37,7 +39,7 @@ NAMES = {
 class NamesSuite(SuitePart):
     """The names that a target can hold, and those it cannot."""
 
-    NEEDS = ("observable",)
+    NEEDS: ClassVar[tuple[str, ...]] = ("observable",)
 
     @pytest.mark.parametrize("which", list(NAMES))
     def test_name_arrives_unchanged(self, bench: Bench, which: str) -> None:
@@ -116,12 +118,15 @@ class NamesSuite(SuitePart):
 
     @pytest.mark.needs("max_size")
     def test_too_large_a_file(self, bench: Bench) -> None:
-        import dataclasses
-
         limit = bench.spec.capabilities.max_size or 0
         opened: list[object] = []
         small = make_parcel(10)
-        parcel = dataclasses.replace(small, size=limit + 1, open=lambda: opened.append(1) or small.open())
+
+        def open_payload() -> BinaryIO:
+            opened.append(1)
+            return small.open()
+
+        parcel = dataclasses.replace(small, size=limit + 1, open=open_payload)
         result = attempt(bench, parcel, bench.target())
         keeps("max_size", result.kind is ErrorKind.TOO_LARGE, result.describe())
         keeps("max_size", not opened, "its payload was opened")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind, FoundKind, Target
@@ -25,7 +27,7 @@ PATH = "inbox/photo.jpg"
 class RepeatsSuite(SuitePart):
     """At-least-once in, exactly one out."""
 
-    NEEDS = ("observable",)
+    NEEDS: ClassVar[tuple[str, ...]] = ("observable",)
 
     @pytest.mark.parametrize("policy", list(ConflictPolicy))
     def test_same_delivery_twice_leaves_one_copy(self, bench: Bench, policy: ConflictPolicy) -> None:

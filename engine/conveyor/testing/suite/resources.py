@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
-from conveyor.contract import ErrorKind
+from conveyor.contract import Connector, DeliveryError, ErrorKind
 from conveyor.testing.attempts import Attempt, attempt
 from conveyor.testing.bench import Bench
 from conveyor.testing.children import Child, Records
@@ -96,7 +97,7 @@ class ResourcesSuite(SuitePart):
                 attempt(bench, parcel, bench.target(f"inbox/{number}.jpg"), connector=connector)
                 failing = make_parcel(70_001, ends_at=10, opened=opened)
                 attempt(bench, failing, bench.target("inbox/bad.jpg"), connector=connector)
-                _check_quietly(bench, connector)
+                _check_quietly(connector)
         gc.collect()
         left = [stream for stream in opened if not stream.closed]
         keeps("close", not left, f"{len(left)} of {len(opened)} payload streams are still open")
@@ -124,14 +125,14 @@ class ResourcesSuite(SuitePart):
         result = attempt(bench, make_parcel(10), bench.target(), overrides=nowhere)
         keeps("kinds", result.kind is ErrorKind.TRANSIENT, f"nobody listens: {result.describe()}")
 
-    def _wait(self, what: str, condition: object) -> None:
+    def _wait(self, what: str, condition: Callable[[], object]) -> None:
         try:
-            wait_until(condition, 8, what)  # type: ignore[arg-type]
+            wait_until(condition, 8, what)
         except TimeoutError:
             broken("close", f"some {what} are still there 8 s after close()")
 
 
-def _once(meet: threading.Barrier, after: int) -> object:
+def _once(meet: threading.Barrier, after: int) -> Callable[[int], None]:
     met: list[int] = []
 
     def on_read(offset: int) -> None:
@@ -155,10 +156,8 @@ def _sockets() -> int:
     return count
 
 
-def _check_quietly(bench: Bench, connector: object) -> None:
-    from conveyor.contract import DeliveryError
-
+def _check_quietly(connector: Connector) -> None:
     try:
-        connector.check(HarnessContext())  # type: ignore[attr-defined]
+        connector.check(HarnessContext())
     except DeliveryError as error:
         broken("check", f"deliver() succeeds, check() says {error!r}")
