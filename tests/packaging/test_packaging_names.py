@@ -7,6 +7,10 @@ import importlib
 import pytest
 
 PUBLIC = {
+    "conveyor": """
+        BatchError ConfigError Conveyor ConveyorError DeliveryStatus IdempotencyError Item JobStatus LedgerError
+        LedgerUnavailable OrderResult PayloadError SubmissionError Submitted UsageError __version__
+    """,
     "conveyor.contract": """
         CONTRACT_VERSION AttemptCancelled AttemptContext Buffers Capabilities CheckReport CheckStep
         ConflictPolicy Connector ConnectorEnv ConnectorSpec DeliveryError ErrorKind Found FoundKind Json Log

@@ -54,6 +54,7 @@ def test_no_function_is_longer_than_a_screen() -> None:
     found = [
         f"{file.relative_to(ROOT)}:{node.lineno} {node.name}"
         for file in python_files(*SOURCES)
+        if "migrations" not in file.parts  # a listing of columns, written once
         for node in functions(file)
         if (node.end_lineno or 0) - node.lineno >= FUNCTION_LINES
     ]

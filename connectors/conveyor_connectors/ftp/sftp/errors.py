@@ -22,7 +22,7 @@ from paramiko.ssh_exception import (
 )
 
 from conveyor.contract import DeliveryError, ErrorKind
-from conveyor.errors import ConveyorError
+from conveyor.network import NetworkRefused
 from conveyor_connectors.ftp.sftp.client import StatusError
 from conveyor_connectors.ftp.sftp.wire import Packet, Status
 
@@ -84,7 +84,7 @@ def of_exception(error: BaseException, where: str) -> DeliveryError:
     """
     if isinstance(error, DeliveryError):
         return error
-    if isinstance(error, ConveyorError):
+    if isinstance(error, NetworkRefused):
         return DeliveryError(ErrorKind.CONFIG, error.message, hint=error.cure)
     for ancestor in type(error).__mro__:
         if ancestor in EXCEPTIONS:
