@@ -23,11 +23,16 @@ BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Seconds that things are kept, counted from the final status of a job's last delivery."""
+    """Seconds that things are kept, from the final status of a job's last delivery; None is for ever."""
 
-    payloads_delivered: float = 7 * 86400.0
-    payloads_failed: float = 30 * 86400.0
-    attempts: float = 90 * 86400.0
+    payloads_delivered: float | None = 7 * 86400.0
+    payloads_failed: float | None = 30 * 86400.0
+    attempts: float | None = 90 * 86400.0
+
+
+def _before(now: int, kept: float | None) -> int:
+    """What ended before this may go; nothing did before the epoch."""
+    return 0 if kept is None else now - micros(kept)
 
 
 class Contact:
@@ -173,8 +178,8 @@ class Keeper:
         while True:
             begun = self._ledger.payloads.begin_removal(
                 now,
-                now - micros(self._retention.payloads_delivered),
-                now - micros(self._retention.payloads_failed),
+                _before(now, self._retention.payloads_delivered),
+                _before(now, self._retention.payloads_failed),
                 BATCH,
             )
             if not begun:
@@ -189,7 +194,7 @@ class Keeper:
 
     def forget_attempts(self) -> None:
         """Delete the attempt rows of closed deliveries past their retention."""
-        before = self._clock.now() - micros(self._retention.attempts)
+        before = _before(self._clock.now(), self._retention.attempts)
         while self._ledger.retention.attempts(before, BATCH) == BATCH:
             pass
 

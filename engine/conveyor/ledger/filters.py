@@ -42,15 +42,15 @@ def _identity(wanted: Filter) -> Iterable[sa.ColumnElement[bool]]:
 
 
 def _status(wanted: Filter) -> Iterable[sa.ColumnElement[bool]]:
+    alternatives: list[sa.ColumnElement[bool]] = []
     if wanted.statuses:
-        yield in_(wanted.statuses)
+        alternatives.append(in_(wanted.statuses))
     if wanted.held is not None:
-        names, only = wanted.held
-        yield is_(Status.PENDING)
-        yield _D.destination.in_(sorted(names)) if only else _D.destination.not_in(sorted(names))
+        alternatives.append(sa.and_(is_(Status.PENDING), _D.destination.in_(sorted(wanted.held))))
     if wanted.retrying:
-        yield is_(Status.PENDING)
-        yield _D.failures > 0
+        alternatives.append(sa.and_(is_(Status.PENDING), _D.failures > 0))
+    if alternatives:
+        yield sa.or_(*alternatives)
     if wanted.error_kinds:
         yield _D.last_error_kind.in_(sorted(kind.value for kind in wanted.error_kinds))
 

@@ -291,15 +291,18 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which deliveries a listing, replay or cancel means. Empty fields do not filter."""
+    """Which deliveries a listing, replay or cancel means. Empty fields do not filter.
+
+    ``statuses``, ``held`` and ``retrying`` are alternatives to each other; all else must hold together.
+    """
 
     ids: tuple[str, ...] = ()
     """Delivery or job ids."""
     statuses: frozenset[Status] = frozenset()
     destinations: frozenset[str] = frozenset()
     not_destinations: frozenset[str] = frozenset()
-    held: tuple[frozenset[str], bool] | None = None
-    """(destination ids that are held, True: only theirs / False: none of theirs); pending ones only."""
+    held: frozenset[str] | None = None
+    """Pending deliveries of these destinations, which the caller knows to be held."""
     retrying: bool = False
     """Pending with at least one failure in this cycle."""
     sessions: frozenset[str] = frozenset()

@@ -1,0 +1,231 @@
+"""Everything that one config opens: ledger, payload store, destinations. Command line and API share it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conveyor.clock import Clock, SystemClock, micros
+from conveyor.errors import ConfigError, Problem, UsageError
+from conveyor.nearest import did_you_mean
+
+if TYPE_CHECKING:
+    from conveyor.config import Change, Config, Destination, DestinationSource, Reloader
+    from conveyor.delivery.parts import WorkerSettings, Workshop
+    from conveyor.ledger.facade import Ledger
+    from conveyor.ledger.records import Filter, OrderResult
+    from conveyor.network import Network
+    from conveyor.payloads import LocalStore
+    from conveyor.status.reasons import Standing
+    from conveyor.status.selection import Selection
+    from conveyor.status.views import Viewer
+    from conveyor.submission import Submitter
+
+DEFAULT_CONFIG = "conveyor.yaml"
+CONFIG_VARIABLE = "CONVEYOR_CONFIG"
+
+EXPIRE_AFTER = 7 * 86400.0
+"""Seconds that work for a destination which is not configured any more may still wait."""
+
+
+def config_path(given: str | Path | None = None) -> Path:
+    """The config file: the one given, ``$CONVEYOR_CONFIG``, or ``conveyor.yaml`` in the working folder.
+
+    Raises:
+        ConfigError: There is no such file.
+    """
+    path = Path(given or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
+    if not path.is_file():
+        cure = "conveyor init writes one; --config FILE or $CONVEYOR_CONFIG names another"
+        raise ConfigError([Problem("there is no such config file", file=str(path), cure=cure)])
+    return path
+
+
+class Installation:
+    """An open config.
+
+    Args:
+        config: As read by :func:`conveyor.config.load`.
+        clock: Time.
+
+    Raises:
+        LedgerError: The ledger cannot be opened.
+    """
+
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+        from conveyor.keyring import Keyring
+        from conveyor.ledger import open_ledger
+        from conveyor.payloads import LocalStore
+
+        self.config = config
+        self.clock = clock or SystemClock()
+        settings = config.settings
+        embedded = settings.ledger.startswith("sqlite:")
+        key = settings.key.value.get_secret_value() if settings.key.value else None
+        self.keyring = Keyring.load(key, file=settings.key.file, create=embedded)
+        self.ledger: Ledger = open_ledger(settings.ledger, clock=self.clock, keyring=self.keyring)
+        self.payloads: LocalStore = LocalStore(settings.payloads, clock=self.clock)
+        self.source: DestinationSource = _sources(config, self.ledger)
+        self._reloader: Reloader | None = None
+
+    @classmethod
+    def open(cls, path: str | Path | None = None, *, clock: Clock | None = None) -> Installation:
+        """Read a config and open what it names.
+
+        Raises:
+            ConfigError: The config has mistakes.
+            LedgerError: The ledger cannot be opened.
+        """
+        from conveyor.config import load
+
+        return cls(load(config_path(path)), clock)
+
+    @property
+    def network(self) -> Network:
+        """The global network policy, which submitted URLs are read under."""
+        from conveyor.network import Network
+
+        settings = self.config.settings.network
+        return Network(
+            allow_private=settings.allow_private, ca_bundle=settings.ca_bundle, proxy=settings.proxy
+        )
+
+    def submitter(self) -> Submitter:
+        """Takes submissions."""
+        from conveyor.submission import Submitter
+
+        return Submitter(
+            self.ledger,
+            self.payloads,
+            self.source,
+            self.clock,
+            self.network,
+            default_destinations=self.config.settings.default_destinations,
+        )
+
+    def workshop(self) -> Workshop:
+        """What an engine works with."""
+        from conveyor.delivery.keeper import Retention
+        from conveyor.delivery.parts import Workshop
+
+        retention = self.config.settings.retention
+        return Workshop(
+            ledger=self.ledger,
+            source=self.source,
+            payloads=self.payloads,
+            registry=self.config.registry,
+            keyring=self.keyring,
+            time_zone=self.config.settings.zone,
+            retention=Retention(retention.payloads.delivered, retention.payloads.failed, retention.attempts),
+        )
+
+    def worker_settings(self) -> WorkerSettings:
+        """Sizes and times of one process."""
+        from conveyor.delivery.parts import WorkerSettings
+
+        workers = self.config.settings.workers
+        return WorkerSettings(threads=workers.threads, lease=workers.lease, grace=workers.grace)
+
+    def reload(self, *, asked: bool = False) -> Change | None:
+        """Take over a changed config; None when there is nothing new.
+
+        Args:
+            asked: Read it again in any case (SIGHUP).
+        """
+        from conveyor.config import Reloader
+
+        if self._reloader is None:
+            self._reloader = Reloader(self.config)
+        if asked:
+            self._reloader.request()
+        change = self._reloader.poll()
+        if change is not None and change.accepted:
+            self.config = change.config
+        return change
+
+    # --- asking and ordering, for API and command line alike ---------------------------------------
+
+    def standing(self) -> Standing:
+        """Status and reason of deliveries, as of now."""
+        from conveyor.status.reasons import Standing
+
+        return Standing(self.source, self.ledger.health.get(None))
+
+    def viewer(self, standing: Standing | None = None) -> Viewer:
+        """Makes views, as of now."""
+        from conveyor.status.views import Viewer
+
+        retention = self.config.settings.retention.payloads
+        return Viewer(self.source, standing or self.standing(), retention)
+
+    def filter(self, selection: Selection) -> Filter:
+        """A selection as the ledger's filter.
+
+        Raises:
+            UsageError: A word of it means nothing.
+        """
+        now = self.clock.now()
+        waiting = [due.destination for due in self.ledger.claims.due(now)]
+        return selection.filter(self.source, self.standing(), waiting, now)
+
+    def replay(
+        self,
+        selection: Selection,
+        *,
+        everything: bool = False,
+        force: bool = False,
+        new_id: bool = False,
+        to: str | None = None,
+        dry_run: bool = False,
+    ) -> OrderResult:
+        """Deliver again what is selected; see :meth:`conveyor.Conveyor.replay`.
+
+        Raises:
+            UsageError: Nothing restricts the selection and ``everything`` is not set; ``to`` is unknown.
+        """
+        if selection.matches_all and not everything:
+            cure = "name ids or filters, or say --all (everything=True) if you mean every delivery"
+            raise UsageError("this would replay every delivery there is", cure=cure)
+        now = self.clock.now()
+        return self.ledger.orders.replay(
+            self.filter(selection),
+            now=now,
+            expires=lambda name: now + micros(self._expire_after(name)),
+            force=force,
+            new_id=new_id,
+            to=None if to is None else (to, self.known(to).type),
+            dry_run=dry_run,
+        )
+
+    def cancel(self, selection: Selection) -> OrderResult:
+        """Cancel what is selected."""
+        return self.ledger.orders.cancel(self.filter(selection), now=self.clock.now())
+
+    def known(self, name: str) -> Destination:
+        """A configured destination.
+
+        Raises:
+            UsageError: There is none of this name; the nearest one is named.
+        """
+        found = self.source.get(name)
+        if found is None:
+            names = [destination.id for destination in self.source.list()]
+            cure = did_you_mean(name, names, label="destinations")
+            raise UsageError(f"there is no destination {name!r}", cure=cure)
+        return found
+
+    def _expire_after(self, name: str) -> float:
+        found = self.source.get(name)
+        return EXPIRE_AFTER if found is None else found.expire_after
+
+    def close(self) -> None:
+        """Close the ledger. Idempotent."""
+        self.ledger.close()
+
+
+def _sources(config: Config, ledger: Ledger) -> DestinationSource:
+    from conveyor.config import ChainSource, LedgerSource
+
+    managed = LedgerSource(ledger.destinations, config.source)
+    return ChainSource(config.source, managed)
