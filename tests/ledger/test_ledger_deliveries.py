@@ -37,9 +37,9 @@ def test_each_filter_means_what_it_says(kit: Any) -> None:
     assert _ids(kit, statuses=frozenset({Status.FAILED, Status.DELIVERED})) == {failed}
     assert _ids(kit, destinations=frozenset({"a", "c"})) == {waiting, failed}
     assert _ids(kit, not_destinations=frozenset({"a", "c"})) == {retrying}
-    assert _ids(kit, held=(frozenset({"a", "c"}), True)) == {waiting}
-    assert _ids(kit, held=(frozenset({"a", "c"}), False)) == {retrying}
-    assert _ids(kit, held=(frozenset(), True)) == set()
+    assert _ids(kit, held=frozenset({"a", "c"})) == {waiting}
+    assert _ids(kit, held=frozenset({"a", "c"}), retrying=True) == {waiting, retrying}
+    assert _ids(kit, held=frozenset()) == set()
     assert _ids(kit, retrying=True) == {retrying}
     assert _ids(kit, sessions=frozenset({"s2"})) == {retrying, failed}
     assert _ids(kit, error_kinds=frozenset({ErrorKind.NAME, ErrorKind.QUOTA})) == {failed}

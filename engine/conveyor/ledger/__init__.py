@@ -37,13 +37,13 @@ def open_ledger(url: str, *, clock: Clock, keyring: Keyring | None = None) -> Le
 
 def migrate(url: str) -> str:
     """Create the tables or bring them up to date. Returns the version reached. Raises LedgerError."""
-    from conveyor.ledger.migrate import migrate_url
+    from conveyor.ledger.versions import migrate_url
 
     return migrate_url(url)
 
 
 def current_version(url: str) -> str | None:
     """The version of the tables; None when there are none. Raises LedgerError."""
-    from conveyor.ledger.migrate import version_of_url
+    from conveyor.ledger.versions import version_of_url
 
     return version_of_url(url)

@@ -13,7 +13,6 @@ from conveyor.ledger.deliveries import Deliveries
 from conveyor.ledger.destinations import Destinations
 from conveyor.ledger.health import Health
 from conveyor.ledger.memory import Memory
-from conveyor.ledger.migrate import check, upgrade
 from conveyor.ledger.orders import Orders
 from conveyor.ledger.outcomes import Outcomes
 from conveyor.ledger.payloads import Payloads
@@ -21,6 +20,7 @@ from conveyor.ledger.retention import Retention
 from conveyor.ledger.sqlite import SqliteDatabase
 from conveyor.ledger.states import States
 from conveyor.ledger.submissions import Submissions
+from conveyor.ledger.versions import check, upgrade
 from conveyor.ledger.workers import Workers
 
 if TYPE_CHECKING:

@@ -9,6 +9,6 @@ from conveyor.ledger.schema import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    transactional_ddl=False,  # the caller's transaction holds it all
+    transactional_ddl=True,  # SQLite too: the caller's transaction holds it all
 )
 context.run_migrations()

@@ -25,8 +25,12 @@ _LOCK_KEY = 0x436F6E76
 """PostgreSQL advisory lock of migrations: "Conv"."""
 
 _VERSIONS = sa.Table(
-    "alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True)
+    "alembic_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
+"""As Alembic makes it."""
 
 
 def version(database: Database) -> str | None:
@@ -81,6 +85,8 @@ def run_migrations(connection: sa.Connection, target: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.attributes["connection"] = connection
+    if not connection.in_transaction():
+        connection.begin()  # or Alembic would begin, and commit, one of its own
     command.upgrade(config, target)
 
 

@@ -1,0 +1,150 @@
+"""Migrations add up to the schema; versions are told apart; one process at a time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.script import ScriptDirectory
+
+from conveyor.errors import LedgerError
+from conveyor.ledger import current_version, migrate, open_ledger
+from conveyor.ledger.connect import connect
+from conveyor.ledger.schema import HEAD, metadata
+from conveyor.ledger.versions import SCRIPTS, create, run_migrations
+
+_POSTGRES_TABLES = """
+SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns
+WHERE table_schema = 'public' ORDER BY 1, 2
+"""
+_POSTGRES_INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
+_POSTGRES_CONSTRAINTS = """
+SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE connamespace = 'public'::regnamespace ORDER BY 1
+"""
+_SQLITE_INDEXES = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name"
+
+
+def _shape(connection: sa.Connection) -> list[Any]:
+    """All that the database says about its tables, in an order that does not depend on how they were made."""
+    if connection.dialect.name == "sqlite":
+        look = sa.inspect(connection)
+        tables = [
+            (
+                name,
+                sorted(
+                    (c["name"], str(c["type"]), c["nullable"], c["default"]) for c in look.get_columns(name)
+                ),
+                look.get_pk_constraint(name),
+                sorted(look.get_foreign_keys(name), key=str),
+                sorted(look.get_check_constraints(name), key=str),
+                look.get_table_options(name),
+            )
+            for name in sorted(look.get_table_names())
+        ]
+        indexes = [tuple(row) for row in connection.execute(sa.text(_SQLITE_INDEXES))]
+        return [tables, [(name, " ".join(sql.split())) for name, sql in indexes]]
+    questions = (_POSTGRES_TABLES, _POSTGRES_INDEXES, _POSTGRES_CONSTRAINTS)
+    return [[tuple(row) for row in connection.execute(sa.text(question))] for question in questions]
+
+
+def _undone(url: str, make: Callable[[sa.Connection], None]) -> list[Any]:
+    """What ``make`` makes of an empty database, which stays empty."""
+    shape: list[Any] = []
+
+    def attempt() -> None:
+        with closing(connect(url)) as database, database.write() as connection:
+            make(connection)
+            shape.extend(_shape(connection))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        attempt()
+    return shape
+
+
+@pytest.fixture
+def empty(url: str) -> str:
+    """A database without tables."""
+    with closing(connect(url)) as database:
+        with database.write() as connection:
+            metadata.drop_all(connection)
+            connection.execute(sa.text("DROP TABLE IF EXISTS alembic_version"))
+    return url
+
+
+def test_the_migrations_end_in_the_schema(empty: str) -> None:
+    shapes = [_undone(empty, make) for make in (create, run_migrations)]
+    assert shapes[0] == shapes[1]
+    assert all(len(part) >= len(metadata.tables) for part in shapes[0])
+
+
+def test_the_head_is_the_newest_migration() -> None:
+    assert ScriptDirectory(str(SCRIPTS)).get_heads() == [HEAD]
+
+
+def test_a_database_gets_its_tables_once(empty: str) -> None:
+    assert current_version(empty) is None
+    assert migrate(empty) == HEAD
+    assert migrate(empty) == HEAD
+    assert current_version(empty) == HEAD
+
+
+def test_a_migration_that_fails_leaves_nothing(empty: str) -> None:
+    assert _undone(empty, run_migrations)
+    assert current_version(empty) is None
+    assert migrate(empty) == HEAD
+
+
+def test_a_newer_ledger_is_refused_and_left_alone(kit: Any) -> None:
+    with kit.ledger.database.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    for attempt in (lambda: open_ledger(kit.url, clock=kit.clock), lambda: migrate(kit.url)):
+        with pytest.raises(LedgerError, match="newer than this program's") as caught:
+            attempt()
+        assert "upgrade Conveyor" in str(caught.value.cure)
+    assert current_version(kit.url) == "9999"
+
+
+def test_an_embedded_ledger_is_made_on_start_and_a_server_wants_migrate(empty: str, clock: Any) -> None:
+    if empty.startswith("sqlite"):
+        open_ledger(empty, clock=clock).close()
+        return
+    with pytest.raises(LedgerError, match="has no tables yet") as caught:
+        open_ledger(empty, clock=clock)
+    assert "conveyor migrate" in str(caught.value.cure)
+
+
+def test_tables_of_another_program_are_left_alone(empty: str) -> None:
+    with closing(connect(empty)) as database, database.write() as connection:
+        connection.execute(sa.text("CREATE TABLE jobs (id INTEGER)"))
+    with pytest.raises(LedgerError, match="another program"):
+        migrate(empty)
+
+
+_START = """
+import sys
+from conveyor.clock import SystemClock
+from conveyor.ledger import open_ledger
+sys.stdin.readline()
+open_ledger(sys.argv[1], clock=SystemClock()).close()
+"""
+
+
+def test_many_processes_may_start_on_a_new_file_at_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/new.db"
+    starters = [
+        subprocess.Popen(
+            [sys.executable, "-c", _START, url], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    ends = [starter.communicate("go\n", timeout=60) for starter in starters]
+    assert [starter.returncode for starter in starters] == [0] * 4, ends
+    assert current_version(url) == HEAD

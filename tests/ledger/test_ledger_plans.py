@@ -1,0 +1,88 @@
+"""SQLite walks indexes where a million waiting rows would hurt."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from conveyor.ledger import claims, deliveries, filters, health, open_ledger, outcomes, rows, states, workers
+from conveyor.ledger.records import Filter, Status
+
+
+@pytest.fixture
+def explain(tmp_path: Path, clock: Any) -> Any:
+    with open_ledger(f"sqlite:///{tmp_path}/plans.db", clock=clock) as ledger:
+
+        def plan(statement: sa.ClauseElement) -> list[str]:
+            dialect = ledger.database._writers.dialect  # type: ignore[attr-defined]
+            text = str(statement.compile(dialect=dialect))
+            text = re.sub(r"__\[POSTCOMPILE_\w+\]", "?", text)
+            with ledger.database.read() as connection:
+                raw = connection.connection.dbapi_connection
+                found = raw.execute(f"EXPLAIN QUERY PLAN {text}", (1,) * text.count("?"))
+                return [row[3] for row in found]
+
+        yield plan
+
+
+def _no_scan(plan: list[str]) -> None:
+    assert not [step for step in plan if step.startswith("SCAN") and step != "SCAN walk"], plan
+
+
+def test_due_jumps_from_destination_to_destination(explain: Any) -> None:
+    plan = explain(claims._DUE)
+    _no_scan(plan)
+    uses = [step for step in plan if "ix_deliveries_due" in step]
+    assert len(uses) == 3
+    assert all(step.startswith("SEARCH") for step in uses)
+
+
+def test_a_claim_starts_at_the_earliest_row_and_sorts_nothing(explain: Any) -> None:
+    plan = explain(claims._TAKE)
+    _no_scan(plan)
+    assert any("ix_deliveries_due (destination=? AND next_attempt_at<?)" in step for step in plan), plan
+    assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        (claims._RUNNING, "ix_deliveries_running"),
+        (claims._CLAIM, "sqlite_autoindex_deliveries"),
+        (outcomes._HELD, "sqlite_autoindex_deliveries"),
+        (outcomes._END_ATTEMPT, "PRIMARY KEY"),
+        (workers._HELD, "ix_deliveries_worker"),
+        (states._SUPERSEDED, "ix_deliveries_overwritten"),
+        (deliveries._EXPIRED, "ix_deliveries_expiry"),
+        (deliveries._NEXT_EXPIRY, "ix_deliveries_expiry"),
+        (deliveries._OF_SESSION, "ix_jobs_session"),
+        (health._OPEN_OF_TYPE, "ix_deliveries_"),
+    ],
+)
+def test_hot_statements_search_their_index(explain: Any, statement: Any, index: str) -> None:
+    plan = explain(statement)
+    _no_scan(plan)
+    assert any(index in step for step in plan), plan
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (Filter(), "ix_deliveries_created"),
+        (Filter(destinations=frozenset({"a"})), "ix_deliveries_destination"),
+        (Filter(statuses=frozenset({Status.FAILED})), "ix_deliveries_failed"),
+        (Filter(ids=("x",)), "sqlite_autoindex_deliveries"),
+        (Filter(sessions=frozenset({"s"})), "ix_deliveries_job"),
+        (Filter(since=1, until=2), "ix_deliveries_created"),
+    ],
+)
+def test_listings_read_an_index_in_order(explain: Any, wanted: Filter, index: str) -> None:
+    statement = rows.SELECT_DELIVERIES.where(*filters.conditions(wanted)).limit(50)
+    plan = explain(filters.ordered(statement, newest_first=True, after=(5, "x")))
+    assert any(index in step for step in plan), plan
+    if not wanted.ids and not wanted.sessions:
+        assert not any("TEMP B-TREE" in step for step in plan), plan
