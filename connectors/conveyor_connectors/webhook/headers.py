@@ -83,15 +83,15 @@ def attachment(filename: str) -> str:
 def form_part(name: str, filename: str | None = None) -> str:
     """The ``Content-Disposition`` of one part of form data.
 
-    Part headers are UTF-8 and escape as browsers do (WHATWG HTML, multipart/form-data); a file name that had
-    to be escaped or is not ASCII comes as ``filename*`` too, which most parsers prefer.
+    Part headers are UTF-8 and escape as browsers do (WHATWG HTML, multipart/form-data); a file name that is
+    not ASCII or could be read in two ways comes as ``filename*`` too, which most parsers prefer.
     """
     text = f'form-data; name="{_escaped(name)}"'
     if filename is None:
         return text
     shown = _escaped(filename)
-    ascii_only = shown if shown.isascii() else ""
-    return f'{text}; filename="{shown}"{_extended(filename, ascii_only)}'
+    certain = shown if shown.isascii() and "%" not in shown else ""
+    return f'{text}; filename="{shown}"{_extended(filename, certain)}'
 
 
 def _extended(filename: str, shown: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -91,7 +92,7 @@ def _never_follow(network: Network, base: type[PoolManager]) -> type[PoolManager
 def proxy_headers(proxy: str) -> dict[str, str]:
     """``Proxy-Authorization`` for a proxy URL with credentials, else nothing."""
     auth = parse_url(proxy).auth
-    return dict(make_headers(proxy_basic_auth=auth)) if auth else {}
+    return dict(make_headers(proxy_basic_auth=unquote(auth))) if auth else {}
 
 
 @dataclass(frozen=True, slots=True)
