@@ -73,14 +73,15 @@ class Pooled:
             return count
 
 
-class PartStopped(Exception):  # noqa: N818 (an order, not an error)
+class PartStopped(Exception):
     """A helper thread's upload was told to stop; never leaves the connector."""
 
 
 class Body:
     """A file-like view of ``size`` bytes from ``offset``, as botocore takes it.
 
-    botocore may read a body twice: for a signature, then for the wire. Only after :meth:`begin` do bytes count.
+    botocore may read a body twice: for a signature, then for the wire. Only after :meth:`begin` do bytes
+    count.
     """
 
     def __init__(self, stream: BinaryIO, offset: int, size: int, meter: Meter) -> None:

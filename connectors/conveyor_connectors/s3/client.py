@@ -1,7 +1,7 @@
 """SDK clients, one for each set of credentials and endpoint in a process.
 
-A client is safe for many threads, creating one is not, and it costs memory and time: so they are created under a
-lock, shared by all connectors that need the same, counted, and closed with their last user.
+A client is safe for many threads, creating one is not, and it costs memory and time: so they are created
+under a lock, shared by all connectors that need the same, counted, and closed with their last user.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, Credentials, DeferredRefreshableCredentials
+from botocore.exceptions import NoCredentialsError
 
 from conveyor_connectors.s3.options import S3Options
 from conveyor_connectors.s3.wire import CONNECT_TIMEOUT, READ_TIMEOUT, police
@@ -34,7 +35,7 @@ _NO_MACHINE = {
     "config_file": (None, None, os.devnull, None),
     "credentials_file": (None, None, os.devnull, None),
 }
-"""botocore's session variables (setting, environment, default, conversion), cut off from the machine's own."""
+"""botocore's session variables (setting, environment, default, conversion) without the machine's own."""
 
 
 @dataclass(slots=True)
@@ -114,7 +115,8 @@ def _key(options: S3Options, network: Network) -> tuple[Any, ...]:
 
 
 def _config(options: S3Options) -> Config:
-    return Config(
+    make: Any = Config  # the stubs lag behind
+    made: Config = make(
         retries={"mode": "standard", "total_max_attempts": 1},
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
@@ -132,6 +134,7 @@ def _config(options: S3Options) -> Config:
             "us_east_1_regional_endpoint": "regional",
         },
     )
+    return made
 
 
 def _create(options: S3Options, network: Network) -> S3Client:
@@ -170,7 +173,7 @@ def _session(options: S3Options) -> botocore.session.Session:
     return session
 
 
-def _assume(session: botocore.session.Session, options: S3Options, network: Network, region: str) -> None:
+def _assume(session: Any, options: S3Options, network: Network, region: str) -> None:
     """Let the session's credentials be those of the role, fetched when needed and before they run out."""
 
     def create(service: str, **kwargs: Any) -> Any:
@@ -181,6 +184,9 @@ def _assume(session: botocore.session.Session, options: S3Options, network: Netw
     extra = {"RoleSessionName": "conveyor"}
     if options.external_id is not None:
         extra["ExternalId"] = options.external_id
-    source: Credentials = session.get_credentials()
-    fetcher = AssumeRoleCredentialFetcher(create, source, options.role_arn, extra_args=extra)
+    source: Credentials | None = session.get_credentials()
+    if source is None:
+        raise NoCredentialsError
+    role = str(options.role_arn)
+    fetcher = AssumeRoleCredentialFetcher(create, source, role, extra_args=extra)
     session._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")

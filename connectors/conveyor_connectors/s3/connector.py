@@ -25,7 +25,7 @@ from conveyor_connectors.s3.errors import classify
 from conveyor_connectors.s3.multipart import Upload
 from conveyor_connectors.s3.objects import SHA256, Bucket, Head
 from conveyor_connectors.s3.options import S3Options
-from conveyor_connectors.s3.placing import Placer, stored_from
+from conveyor_connectors.s3.placing import Placer, is_own, stored_from
 from conveyor_connectors.s3.preconditions import Preconditions
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def open_s3(options: S3Options, env: ConnectorEnv) -> S3Connector:
 class S3Connector:
     """Puts files into one bucket. See :class:`conveyor.contract.Connector`.
 
-    Atomic by nature: an object is visible only when it is whole. The delivery's id and the payload's digest stand
-    in its user metadata, so that a delivery recognises its own object after a lost answer.
+    Atomic by nature: an object is visible only when it is whole. The delivery's id and the payload's
+    digest stand in its user metadata, so that a delivery recognises its own object after a lost answer.
     """
 
     def __init__(self, options: S3Options, env: ConnectorEnv) -> None:
@@ -71,7 +71,7 @@ class S3Connector:
                 raise
             if head is None:
                 return Found(FoundKind.ABSENT)
-            kind = _whose(head, parcel)
+            kind = _whose(head, parcel, context)
             if kind is FoundKind.OTHER:
                 return Found(kind)
             return Found(kind, placer.receipt(parcel, target, key, stored_from(head, parcel)))
@@ -131,8 +131,8 @@ class S3Connector:
         return error
 
 
-def _whose(head: Head, parcel: Parcel) -> FoundKind:
-    if head.written_by(parcel.delivery_id, parcel.size):
+def _whose(head: Head, parcel: Parcel, context: AttemptContext) -> FoundKind:
+    if is_own(head, parcel, context):
         return FoundKind.MINE
     sha256 = parcel.digests["sha256"]
     if head.size == parcel.size and sha256 in (head.sha256, head.metadata.get(SHA256)):

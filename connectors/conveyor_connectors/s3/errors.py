@@ -1,8 +1,6 @@
-"""What each error of the SDK and of the service means to the engine.
+"""Every error of the SDK and of the service becomes the one error of the contract.
 
-Sources: Amazon's list of S3 error responses (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html)
-and the codes that compatible stores were seen to send. No SDK exception leaves this module: they hold the
-request with its headers.
+No SDK exception leaves this module: they hold the request with its headers.
 """
 
 from __future__ import annotations
@@ -17,147 +15,41 @@ from typing import Any
 import botocore.exceptions as sdk
 
 from conveyor.contract import DeliveryError, ErrorKind, Scope
+from conveyor_connectors.s3.codes import CODES, STATUSES
 
 MAX_DELAY = 3600.0
 """Longest delay taken over from an answer, in seconds."""
 
 _CERTIFICATE_HINT = "Set ca_bundle to the CA that signed the store's certificate, or correct the endpoint."
-_LOGIN_HINT = "Check access_key and secret_key; the key may have been deleted or rotated."
-_PERMISSION_HINT = (
-    "Allow s3:PutObject, s3:GetObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on the prefix."
-)
-_REGION_HINT = "Set the bucket's own region{region}."
-_CLOCK_HINT = "This machine's clock is wrong: synchronise it (NTP)."
 
 K = ErrorKind
 
-CODES: Mapping[str, tuple[ErrorKind, str | None]] = {
-    # passes by itself
-    "InternalError": (K.TRANSIENT, None),
-    "InternalServerError": (K.TRANSIENT, None),
-    "OperationAborted": (K.TRANSIENT, None),
-    "RequestTimeout": (K.TRANSIENT, None),
-    "RequestTimeoutException": (K.TRANSIENT, None),
-    "ServiceUnavailable": (K.TRANSIENT, None),
-    "ConditionalRequestConflict": (K.TRANSIENT, None),
-    "XMinioServerNotInitialized": (K.TRANSIENT, None),
-    # asks to slow down
-    "SlowDown": (K.THROTTLED, None),
-    "SlowDownRead": (K.THROTTLED, None),
-    "SlowDownWrite": (K.THROTTLED, None),
-    "Throttling": (K.THROTTLED, None),
-    "ThrottlingException": (K.THROTTLED, None),
-    "RequestLimitExceeded": (K.THROTTLED, None),
-    "TooManyRequests": (K.THROTTLED, None),
-    "RequestThrottled": (K.THROTTLED, None),
-    "BandwidthLimitExceeded": (K.THROTTLED, None),
-    # the bytes differ
-    "BadDigest": (K.INTEGRITY, None),
-    "InvalidDigest": (K.INTEGRITY, None),
-    "IncompleteBody": (K.INTEGRITY, None),
-    "XAmzContentSHA256Mismatch": (K.INTEGRITY, None),
-    "XAmzContentChecksumMismatch": (K.INTEGRITY, None),
-    # the upload is gone
-    "NoSuchUpload": (K.SESSION_LOST, None),
-    "InvalidPart": (K.SESSION_LOST, None),
-    "InvalidPartOrder": (K.SESSION_LOST, None),
-    # the login
-    "ExpiredToken": (K.AUTH_EXPIRED, None),
-    "ExpiredTokenException": (K.AUTH_EXPIRED, None),
-    "TokenRefreshRequired": (K.AUTH_EXPIRED, None),
-    "InvalidAccessKeyId": (K.AUTH_REVOKED, _LOGIN_HINT),
-    "SignatureDoesNotMatch": (K.AUTH_REVOKED, _LOGIN_HINT),
-    "InvalidToken": (K.AUTH_REVOKED, "Check session_token."),
-    "InvalidClientTokenId": (K.AUTH_REVOKED, _LOGIN_HINT),
-    "UnrecognizedClientException": (K.AUTH_REVOKED, _LOGIN_HINT),
-    "InvalidSecurity": (K.AUTH_REVOKED, _LOGIN_HINT),
-    "AccountProblem": (K.AUTH_REVOKED, "The store has a problem with the account: ask its operator."),
-    "NotSignedUp": (K.AUTH_REVOKED, "The account is not signed up for S3."),
-    "Unauthorized": (K.AUTH_REVOKED, _LOGIN_HINT),
-    # full
-    "QuotaExceeded": (K.QUOTA, "Free space in the bucket or raise its quota."),
-    "QuotaExceededException": (K.QUOTA, "Free space in the bucket or raise its quota."),
-    "XMinioAdminBucketQuotaExceeded": (K.QUOTA, "Free space in the bucket or raise its quota."),
-    "XMinioStorageFull": (K.QUOTA, "The store's disks are full."),
-    "StorageFull": (K.QUOTA, "The store's disks are full."),
-    "InsufficientStorage": (K.QUOTA, "The store's disks are full."),
-    "StorageCapExceeded": (K.QUOTA, "Raise the account's storage cap."),
-    "StorageQuotaExceeded": (K.QUOTA, "Free space in the bucket or raise its quota."),
-    # the configuration
-    "NoSuchBucket": (K.CONFIG, "Create the bucket or correct its name."),
-    "InvalidBucketName": (K.CONFIG, "Correct the bucket's name."),
-    "AccessDenied": (K.CONFIG, _PERMISSION_HINT),
-    "AllAccessDisabled": (K.CONFIG, _PERMISSION_HINT),
-    "AccessControlListNotSupported": (K.CONFIG, "The bucket has ACLs disabled: leave out acl."),
-    "PermanentRedirect": (K.CONFIG, _REGION_HINT),
-    "TemporaryRedirect": (K.CONFIG, _REGION_HINT),
-    "AuthorizationHeaderMalformed": (K.CONFIG, _REGION_HINT),
-    "IllegalLocationConstraintException": (K.CONFIG, _REGION_HINT),
-    "RequestTimeTooSkewed": (K.CONFIG, _CLOCK_HINT),
-    "RequestExpired": (K.CONFIG, _CLOCK_HINT),
-    "InvalidStorageClass": (K.CONFIG, "The store does not know this storage_class."),
-    "NotImplemented": (K.CONFIG, "The store lacks a feature that the options ask for (sse, storage_class, acl …)."),
-    "KMS.DisabledException": (K.CONFIG, "Enable the KMS key."),
-    "KMS.NotFoundException": (K.CONFIG, "Correct sse_kms_key_id."),
-    "KMS.KMSInvalidStateException": (K.CONFIG, "Enable the KMS key."),
-    "InvalidEncryptionAlgorithmError": (K.CONFIG, "Correct sse."),
-    "ServerSideEncryptionConfigurationNotFoundError": (K.CONFIG, "Correct sse."),
-    "MethodNotAllowed": (K.CONFIG, "The endpoint does not seem to be an S3 API."),
-    "EntityTooSmall": (K.CONFIG, "The store wants larger parts: raise part_size."),
-    "InvalidRequest": (K.CONFIG, None),
-    "InvalidArgument": (K.CONFIG, None),
-    "MissingContentLength": (K.CONFIG, "A proxy before the store strips Content-Length."),
-    "MalformedXML": (K.CONFIG, None),
-    "InvalidObjectState": (K.CONFIG, None),
-    # the item
-    "PreconditionFailed": (K.CONFLICT, None),
-    "KeyTooLongError": (K.NAME, None),
-    "InvalidURI": (K.NAME, None),
-    "XMinioInvalidObjectName": (K.NAME, None),
-    "InvalidObjectName": (K.NAME, None),
-    "EntityTooLarge": (K.TOO_LARGE, None),
-    "MaxMessageLengthExceeded": (K.TOO_LARGE, None),
-}  # fmt: skip
-"""Error code of the service → kind and hint."""
-
-STATUSES: Mapping[int, tuple[ErrorKind, str | None]] = {
-    301: (K.CONFIG, _REGION_HINT),
-    302: (K.CONFIG, "The endpoint redirects; redirects are not followed. Set its real address."),
-    307: (K.CONFIG, _REGION_HINT),
-    308: (K.CONFIG, "The endpoint redirects; redirects are not followed. Set its real address."),
-    401: (K.AUTH_REVOKED, _LOGIN_HINT),
-    403: (K.CONFIG, _PERMISSION_HINT),
-    404: (K.CONFIG, "Check endpoint and bucket."),
-    405: (K.CONFIG, "The endpoint does not seem to be an S3 API."),
-    408: (K.TRANSIENT, None),
-    412: (K.CONFLICT, None),
-    413: (K.TOO_LARGE, None),
-    414: (K.NAME, None),
-    429: (K.THROTTLED, None),
-    507: (K.QUOTA, "The store's disks are full."),
-    509: (K.THROTTLED, None),
-}
-"""HTTP status → kind and hint, where the code says nothing (HEAD answers, proxies)."""
-
 _BEFORE_SENDING = (sdk.EndpointConnectionError, sdk.ConnectTimeoutError, sdk.ProxyConnectionError)
 _LOGIN_NEEDED = (
-    sdk.NoCredentialsError, sdk.NoAuthTokenError, sdk.PartialCredentialsError, sdk.UnknownCredentialError,
-    sdk.RefreshWithMFAUnsupportedError, sdk.SSOError, sdk.LoginError, sdk.UnknownTokenProviderError,
-)  # fmt: skip
+    sdk.NoCredentialsError,
+    sdk.NoAuthTokenError,
+    sdk.PartialCredentialsError,
+    sdk.UnknownCredentialError,
+    sdk.RefreshWithMFAUnsupportedError,
+    sdk.SSOError,
+    sdk.LoginError,
+    sdk.UnknownTokenProviderError,
+)
+_FETCHING_LOGIN = (sdk.CredentialRetrievalError, sdk.TokenRetrievalError, sdk.MetadataRetrievalError)
+_DIGESTS = (sdk.ChecksumError, sdk.FlexibleChecksumError, sdk.AwsChunkedWrapperError)
 
 TRANSPORT: tuple[tuple[tuple[type[Exception], ...], ErrorKind, str | None], ...] = (
     (_BEFORE_SENDING, K.TRANSIENT, None),
     ((sdk.HTTPClientError, sdk.ConnectionError, sdk.IncompleteReadError), K.TRANSIENT, None),
-    ((sdk.CredentialRetrievalError, sdk.TokenRetrievalError, sdk.MetadataRetrievalError), K.TRANSIENT,
-     "The machine's AWS credentials could not be fetched."),
-    (_LOGIN_NEEDED, K.AUTH_REVOKED, "Give access_key and secret_key, or repair the machine's AWS credentials."),
-    ((sdk.ChecksumError, sdk.FlexibleChecksumError, sdk.AwsChunkedWrapperError), K.INTEGRITY, None),
+    (_FETCHING_LOGIN, K.TRANSIENT, "The machine's AWS credentials could not be fetched."),
+    (_LOGIN_NEEDED, K.AUTH_REVOKED, "Give access_key and secret_key, or repair the machine's credentials."),
+    (_DIGESTS, K.INTEGRITY, None),
     ((sdk.CapacityNotAvailableError,), K.THROTTLED, None),
     ((sdk.UnseekableStreamError,), K.SOURCE, None),
     ((sdk.BotoCoreError,), K.CONFIG, "Check the destination's options."),
-)  # fmt: skip
-"""SDK exception classes → kind and hint; the first match counts. The last line is what remains of the SDK's own
-classes: parameters, profiles, regions, endpoints, features of other services."""
+)
+"""SDK exception classes → kind and hint; the first match counts. The last line is what remains of the
+SDK's own classes: parameters, profiles, regions, endpoints, features of other services."""
 
 
 def classify(error: Exception, doing: str, *, sent: bool = False) -> DeliveryError:
@@ -260,11 +152,15 @@ def _reason(error: Exception) -> str:
         return "timed out"
     if isinstance(error, sdk.ConnectionError | sdk.HTTPClientError):
         return "the connection was closed or refused"
-    return f"{type(error).__name__}: {str(error)[:300]}"
+    return (
+        f"{type(error).__name__}: {str(error)[:300]}"
+        if isinstance(error, sdk.BotoCoreError)
+        else type(error).__name__
+    )
 
 
 def stated_delay(headers: Mapping[str, str]) -> float | None:
-    """Seconds that an answer asks to wait: ``x-amz-retry-after`` (milliseconds) or ``Retry-After`` (both forms)."""
+    """Seconds to wait: ``x-amz-retry-after`` (milliseconds) or ``Retry-After`` (both forms)."""
     millis = headers.get("x-amz-retry-after", "").strip()
     if millis.isdigit():
         return min(int(millis) / 1000, MAX_DELAY)

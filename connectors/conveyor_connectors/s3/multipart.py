@@ -1,8 +1,8 @@
 """A large file in parts: our own loop, so that another worker can continue a half-sent file.
 
-The upload's id is saved as soon as the service has named it. A worker that finds it asks the service which parts
-it holds, keeps those whose digest is the payload's, and sends the rest. Each part is hashed in one pass over its
-range and streamed in a second, so that memory does not grow with the part size.
+The upload's id is saved as soon as the service has named it. A worker that finds it asks the service which
+parts it holds, keeps those whose digest is the payload's, and sends the rest. Each part is hashed in one
+pass over its range and streamed in a second, so that memory does not grow with the part size.
 
 Between the service naming the upload and the save there is one moment in which a dying worker leaves an empty
 upload behind; a lifecycle rule (AbortIncompleteMultipartUpload) is the net for that.
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel
+from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Json, Parcel
 from conveyor_connectors.s3.body import Body, Pooled
 from conveyor_connectors.s3.digests import digest_of
 from conveyor_connectors.s3.objects import Bucket, Limits, Part, Stored, Taken, md5_etag
@@ -55,7 +55,7 @@ class Upload:
 
     def save(self, context: AttemptContext) -> None:
         """Commit it to the delivery's state."""
-        saved = {"id": self.id, "key": self.key, "part_size": self.part_size, "opaque": self.opaque}
+        saved: Json = {"id": self.id, "key": self.key, "part_size": self.part_size, "opaque": self.opaque}
         context.save(**{UPLOAD: saved})
 
 
@@ -135,7 +135,7 @@ class MultipartSender:
         return upload, {}
 
     def _drop(self, upload: Upload, context: AttemptContext) -> None:
-        """Remove the upload and forget it; when it cannot be removed now, the state keeps it for ``abandon``."""
+        """Remove the upload and forget it; the state keeps for ``abandon`` what cannot be removed now."""
         try:
             self._bucket.abort(upload.key, upload.id, context)
         except DeliveryError as error:

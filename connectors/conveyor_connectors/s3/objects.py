@@ -31,11 +31,11 @@ COMPLETE_TIMEOUT = 300.0
 (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html)."""
 
 
-class Taken(Exception):  # noqa: N818 (an answer, not an error)
+class Taken(Exception):
     """A precondition failed: something stands at the key. Never leaves the connector."""
 
 
-class NoPreconditions(Exception):  # noqa: N818
+class NoPreconditions(Exception):
     """The endpoint refuses ``If-None-Match`` as not implemented. Never leaves the connector."""
 
 
@@ -105,6 +105,12 @@ def unb64(text: str | None) -> str | None:
     return base64.b64decode(text).hex() if text and "-" not in text else None
 
 
+def version_of(answer: Any) -> str | None:
+    """The version id of an answer; None without versioning (``null``: it is suspended)."""
+    version = answer.get("VersionId")
+    return None if version in (None, "", "null") else str(version)
+
+
 class Bucket:
     """Operations on the destination's bucket.
 
@@ -155,13 +161,13 @@ class Bucket:
             size=answer["ContentLength"],
             etag=answer.get("ETag", ""),
             metadata={name.lower(): value for name, value in answer.get("Metadata", {}).items()},
-            version=answer.get("VersionId"),
+            version=version_of(answer),
             sha256=unb64(answer.get("ChecksumSHA256")),
         )
 
     def sha256(self, key: str, version: str | None, context: Limits) -> str:
         """Read the object back and hash it, hex."""
-        extra = {} if version is None else {"VersionId": version}
+        extra: dict[str, Any] = {} if version is None else {"VersionId": version}
         digest = hashlib.sha256()
         with self._errors("read the object back"), self._limits(context):
             body = self._client.get_object(Bucket=self._name, Key=key, **self._key, **extra)["Body"]
@@ -204,7 +210,7 @@ class Bucket:
 
     def delete(self, key: str, context: Limits, version: str | None = None) -> None:
         """Remove the object."""
-        extra = {} if version is None or version == "null" else {"VersionId": version}
+        extra: dict[str, Any] = {} if version is None else {"VersionId": version}
         with self._errors("delete the object"), self._limits(context):
             self._client.delete_object(Bucket=self._name, Key=key, **extra)
 
@@ -236,14 +242,15 @@ class Bucket:
 
     def put_part(self, key: str, upload: str, number: int, body: Body, digest: str, context: Limits) -> Part:
         """Send one part. ``digest`` is the hex digest of its bytes by the algorithm of the options."""
-        given = {self._options.digest: digest}
+        given: dict[str, str] = {self._options.digest: digest}
+        sendable: Any = body
         with self._errors("send a part", body), self._limits(context, body=body):
             answer = self._client.upload_part(
                 Bucket=self._name,
                 Key=key,
                 UploadId=upload,
                 PartNumber=number,
-                Body=body,
+                Body=sendable,
                 **self._integrity(given),
                 **self._key,
             )
@@ -277,7 +284,7 @@ class Bucket:
                 **condition,
                 **self._key,
             )
-        return answer.get("ETag", ""), answer.get("VersionId")
+        return answer.get("ETag", ""), version_of(answer)
 
     def abort(self, key: str, upload: str, context: Limits) -> None:
         """Remove an upload and its parts; none there is success."""
@@ -321,7 +328,7 @@ class Bucket:
 
     def _judge(self, answer: Any, parcel: Parcel) -> Stored:
         """What the answer to a put proves."""
-        etag, version = answer.get("ETag", ""), answer.get("VersionId")
+        etag, version = answer.get("ETag", ""), version_of(answer)
         if unb64(answer.get("ChecksumSHA256")) == parcel.digests["sha256"]:
             return Stored(etag, version, "sha256", f"sha256:{parcel.digests['sha256']}")
         if md5_etag(etag) == parcel.digests["md5"]:

@@ -100,8 +100,8 @@ class S3Options(Options):
     external_id: str | None = Field(None, description="External id that the role asks for.")
     addressing: Literal["auto", "path", "virtual"] = Field(
         "auto",
-        description="Where the bucket stands in the address: in the path or in the host name. auto: host name on "
-        "Amazon, path elsewhere.",
+        description="Where the bucket stands in the address: in the path or in the host name. auto: in "
+        "the host name on Amazon, in the path elsewhere.",
     )
     storage_class: str | None = Field(None, description="Storage class, e.g. STANDARD_IA.")
     acl: str | None = Field(None, description="Canned ACL, e.g. bucket-owner-full-control.")
@@ -121,12 +121,13 @@ class S3Options(Options):
     )
     checksum: Literal["auto", "sha256", "md5", "none"] = Field(
         "auto",
-        description="How the store is asked to verify the bytes. auto: sha256 on Amazon, Content-MD5 elsewhere.",
+        description="How the store is asked to verify the bytes. auto: sha256 on Amazon, md5 elsewhere.",
     )
     conditional_writes: Literal["auto", "yes", "no"] = Field(
         "auto",
-        description="Whether the store honours If-None-Match, on which rename, skip and fail rest. auto: yes on "
-        "Amazon, elsewhere tried out once; until it is proved, and where the answer is no, Conveyor looks first.",
+        description="Whether the store honours If-None-Match, on which rename, skip and fail rest. auto: yes "
+        "on Amazon, elsewhere tried out once; until that is proved, and where it does not, Conveyor looks "
+        "first.",
     )
     multipart_threshold: Size = Field(
         16 * MIB, ge=0, le=5 * 1024 * MIB, description="Files above this size are sent in parts."
@@ -143,7 +144,7 @@ class S3Options(Options):
     )
     sign_payload: bool = Field(
         False,
-        description="Sign a hash of the body too. Off: the signed digest header protects it, with one pass less.",
+        description="Sign a hash of the body too, in one more pass. Off: the signed digest header does.",
     )
     verify_tls: bool = Field(True, description="Verify the store's certificate. Turn it off only for tests.")
     ca_bundle: LocalPath | None = Field(

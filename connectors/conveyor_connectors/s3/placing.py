@@ -14,7 +14,7 @@ from conveyor.contract import (
     Receipt,
     Target,
 )
-from conveyor_connectors.s3.objects import Bucket, Head, NoPreconditions, Stored, Taken, md5_etag
+from conveyor_connectors.s3.objects import DELIVERY, Bucket, Head, NoPreconditions, Stored, Taken, md5_etag
 from conveyor_connectors.s3.options import S3Options
 from conveyor_connectors.s3.preconditions import Preconditions
 from conveyor_connectors.s3.upload import Quiet, Uploader
@@ -30,7 +30,7 @@ PROOF_MAX = 1 << 20
 """Largest parcel that is sent a second time to learn whether the endpoint honours preconditions."""
 
 
-class Occupied(Exception):  # noqa: N818 (an answer, not an error)
+class Occupied(Exception):
     """Another writer's object stands at the key. Never leaves the connector."""
 
     def __init__(self, head: Head | None) -> None:
@@ -141,7 +141,7 @@ class Placer:
         # A proof by PutObject says nothing about CompleteMultipartUpload: some stores know the one only.
         honoured = self._preconditions.known() if whole or self._certain else None
         if honoured is not True and (head := self.look(key, context)) is not None:
-            return self._recognise(head, parcel)
+            return self._recognise(head, parcel, context)
         try:
             stored = self._uploader.store(parcel, key, context, create=honoured is not False)
         except Taken:
@@ -150,7 +150,7 @@ class Placer:
             head = self.look(key, context)
             if head is None and honoured is True and not self._may_look(key, context):
                 raise Occupied(None) from None
-            return None if head is None else self._recognise(head, parcel)
+            return None if head is None else self._recognise(head, parcel, context)
         except NoPreconditions:
             if not whole:
                 return self._uploader.store(parcel, key, context, create=False)
@@ -159,7 +159,7 @@ class Placer:
         if honoured is None and whole and parcel.size <= PROOF_MAX:
             self._prove(parcel, key, context)
         if self._preconditions.known() is False:
-            self._verify(parcel, key, context)
+            self._verify(stored, parcel, key, context)
         return stored
 
     def _may_look(self, key: str, context: AttemptContext) -> bool:
@@ -169,15 +169,17 @@ class Placer:
             return error.code != "403"
         return True
 
-    def _recognise(self, head: Head, parcel: Parcel) -> Stored:
-        if not head.written_by(parcel.delivery_id, parcel.size):
+    def _recognise(self, head: Head, parcel: Parcel, context: AttemptContext) -> Stored:
+        if not is_own(head, parcel, context):
             raise Occupied(head)
         return stored_from(head, parcel)
 
-    def _verify(self, parcel: Parcel, key: str, context: AttemptContext) -> None:
+    def _verify(self, stored: Stored, parcel: Parcel, key: str, context: AttemptContext) -> None:
         """Without preconditions another writer may have come between looking and storing: who won?"""
         head = self.look(key, context)
-        if head is None or not head.written_by(parcel.delivery_id, parcel.size):
+        if head is None or (
+            head.etag != stored.etag and not head.written_by(parcel.delivery_id, parcel.size)
+        ):
             raise Occupied(head)
 
     def _prove(self, parcel: Parcel, key: str, context: AttemptContext) -> None:
@@ -193,6 +195,18 @@ class Placer:
         else:
             self._preconditions.learn(False)
             context.log.info("the store ignores If-None-Match; Conveyor looks first from now on")
+
+
+def is_own(head: Head, parcel: Parcel, context: AttemptContext) -> bool:
+    """Whether this delivery wrote the object.
+
+    Some gateways drop user metadata. There, the payload's own MD5 under the delivery's own name counts
+    from the second attempt on, when the first may have left it.
+    """
+    if DELIVERY in head.metadata:
+        return head.written_by(parcel.delivery_id, parcel.size)
+    same = head.size == parcel.size and md5_etag(head.etag) == parcel.digests["md5"]
+    return same and context.attempt > 1
 
 
 def stored_from(head: Head, parcel: Parcel) -> Stored:

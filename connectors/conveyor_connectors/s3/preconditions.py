@@ -1,9 +1,9 @@
 """Whether the endpoint honours ``If-None-Match: *``, on which ``rename``, ``skip`` and ``fail`` rest.
 
-Amazon does on PutObject and CompleteMultipartUpload. Of the compatible stores some do, some answer 501, and some
-take the header and overwrite all the same. So elsewhere nothing is believed until it is proved: until then, and
-where the answer is no, Conveyor looks at the key first, which leaves a window in which two writers of one name can
-overwrite each other; writers of the same process are kept apart by a lock.
+Amazon does on PutObject and CompleteMultipartUpload. Of the compatible stores some do, some answer 501,
+and some take the header and overwrite all the same. So elsewhere nothing is believed until it is proved:
+until then, and where the answer is no, Conveyor looks at the key first, which leaves a window in which two
+writers of one name can overwrite each other; writers of the same process are kept apart by a lock.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ SPEC = ConnectorSpec(
         find=True,
         digest="md5",
         max_size=10_000 * 5 * 1024**3,  # 10,000 parts of 5 GiB
-        names=NameRules(segment_max=1024, path_max=1024, max_segments=512),
+        names=NameRules(forbidden="\\", segment_max=1024, path_max=1024, max_segments=512),
         concurrency=8,
     ),
     extra="s3",

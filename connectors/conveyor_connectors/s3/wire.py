@@ -1,9 +1,9 @@
 """botocore's HTTP layer under our rules: the network policy dials, one call's own limits and headers apply.
 
-botocore opens sockets in its ``URLLib3Session``. :class:`PolicedSession` is that class with connections that dial
-through :class:`conveyor.network.Network`, TLS contexts of ours and nothing taken from the environment. What differs
-from call to call on a client that many threads share (time limit, extra headers, the body) travels in a
-thread-local :class:`Call` that event handlers read.
+botocore opens sockets in its ``URLLib3Session``. :class:`PolicedSession` is that class with connections
+that dial through :class:`conveyor.network.Network`, TLS contexts of ours and nothing taken from the
+environment. What differs from call to call on a client that many threads share (time limit, extra headers,
+the body) travels in a thread-local :class:`Call` that event handlers read.
 """
 
 from __future__ import annotations
@@ -99,19 +99,33 @@ def police(client: Any, network: Network, *, verify: bool, ca: Path | None, conn
     client.meta.events.register("before-send.s3", _before_send)
 
 
-class _Http(AWSHTTPConnection):  # type: ignore[misc]
+class _Patience:
+    """Mixin: while a body is sent, the socket waits no longer than the call may take."""
+
+    sock: Any
+
     def connect(self) -> None:
-        super().connect()
-        self.sock.settimeout(SEND_TIMEOUT)
+        super().connect()  # type: ignore[misc]
+        self._limit()
+
+    def request(self, *args: Any, **kwargs: Any) -> Any:
+        self._limit()
+        return super().request(*args, **kwargs)  # type: ignore[misc]
+
+    def _limit(self) -> None:
+        if self.sock is not None:
+            self.sock.settimeout(min(SEND_TIMEOUT, _call.read_timeout or SEND_TIMEOUT))
 
 
-class _Https(AWSHTTPSConnection):  # type: ignore[misc]
-    def connect(self) -> None:
-        super().connect()
-        self.sock.settimeout(SEND_TIMEOUT)
+class _Http(_Patience, AWSHTTPConnection):  # type: ignore[misc]
+    pass
 
 
-class _HttpsPool(AWSHTTPSConnectionPool):  # type: ignore[misc]
+class _Https(_Patience, AWSHTTPSConnection):  # type: ignore[misc]
+    pass
+
+
+class _HttpsPool(AWSHTTPSConnectionPool):
     """No warning for each request where the operator chose ``verify_tls: false``."""
 
     def _validate_conn(self, conn: Any) -> None:
@@ -119,7 +133,7 @@ class _HttpsPool(AWSHTTPSConnectionPool):  # type: ignore[misc]
             conn.connect()
 
 
-class PolicedSession(URLLib3Session):  # type: ignore[misc]
+class PolicedSession(URLLib3Session):
     """botocore's HTTP session with connections that dial through the network policy.
 
     Raises:
@@ -133,11 +147,12 @@ class PolicedSession(URLLib3Session):  # type: ignore[misc]
         super().__init__(
             verify=verify,
             proxies=proxies,
-            timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+            timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),  # type: ignore[arg-type]
             max_pool_connections=connections,
         )
         http, https = network.connection_classes(_Http, _Https)
-        self._pool_classes_by_scheme.update(
+        pools: dict[str, type] = self._pool_classes_by_scheme  # type: ignore[attr-defined]
+        pools.update(
             http=type("PolicedPool", (AWSHTTPConnectionPool,), {"ConnectionCls": http}),
             https=type("PolicedTlsPool", (_HttpsPool,), {"ConnectionCls": https}),
         )
@@ -148,7 +163,7 @@ class PolicedSession(URLLib3Session):  # type: ignore[misc]
         return super().send(request)
 
     def _get_pool_manager_kwargs(self, **extra: Any) -> dict[str, Any]:
-        kwargs: dict[str, Any] = super()._get_pool_manager_kwargs(
+        kwargs: dict[str, Any] = super()._get_pool_manager_kwargs(  # type: ignore[misc]
             **{"num_pools": HOSTS, "blocksize": BLOCK, **extra}
         )
         # Without socket options urllib3's default (no delay) applies.

@@ -1,0 +1,83 @@
+"""An S3 endpoint that gives one answer to everything: for what no local server can be brought to say."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from conveyor.testing.ports import LOOPBACK
+
+
+@dataclass
+class Answer:
+    """A status, a code of the service and headers; ``body`` replaces the error document."""
+
+    status: int
+    code: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    message: str = "made up"
+    extra: str = ""
+    body: bytes | None = None
+
+    def document(self) -> bytes:
+        if self.body is not None:
+            return self.body
+        if not self.code:
+            return b""
+        text = f"<Error><Code>{self.code}</Code><Message>{self.message}</Message>{self.extra}</Error>"
+        return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode()
+
+
+@dataclass
+class Stub:
+    """The endpoint: what it answers, in order, the last one for ever; and what it was asked."""
+
+    answers: list[Answer]
+    url: str = ""
+    requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def next(self) -> Answer:
+        with self.lock:
+            return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+@contextmanager
+def answering(*answers: Answer) -> Iterator[Stub]:
+    """Serve these answers on a free port."""
+    stub = Stub(list(answers))
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _any(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            stub.requests.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
+            answer = stub.next()
+            body = b"" if self.command == "HEAD" else answer.document()
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _any
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
+    server.daemon_threads = True
+    stub.url = f"http://{LOOPBACK}:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield stub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
