@@ -60,6 +60,8 @@ def report(error: ValidationError, model: type[Options], node: Node, path: Path,
     for place, details in by_place.items():
         if (*path, *place) in told or (not place and told):
             continue  # follows from what is reported already
+        if any(place == other[: len(place)] for other in by_place if len(other) > len(place)):
+            continue  # a union: the member that reached deeper is the one that was meant
         message, cure = _sentence(details, node, place, model)
         is_key = any(detail["type"] == "extra_forbidden" for detail in details)
         mark = node.place(place, key=is_key) or _NOWHERE

@@ -80,12 +80,12 @@ def parse_size(value: object) -> int:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as the shortest text that :func:`parse_duration` reads back: ``7d``, ``2m``, ``0.25s``."""
-    for unit in ("w", "d", "h", "m"):
+    """Seconds as text that :func:`parse_duration` reads back, to the millisecond: ``7d``, ``2m``, ``0.25s``."""
+    for unit in ("d", "h", "m"):
         factor = SECONDS[unit]
-        if unit != "w" and seconds >= factor and seconds % factor == 0:
+        if seconds >= factor and seconds % factor == 0:
             return f"{int(seconds // factor)}{unit}"
-    return f"{seconds:g}s"
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
 
 
 def format_size(count: int) -> str:

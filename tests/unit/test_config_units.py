@@ -1,0 +1,56 @@
+"""Durations and sizes: what is read, what is refused, and that formatting is read back."""
+
+from __future__ import annotations
+
+import pytest
+from conveyor.config.units import format_duration, format_size, parse_duration, parse_size
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("5s", 5), ("2m", 120), ("1h", 3600), ("7d", 604800), ("250ms", 0.25), ("1h30m", 5400), ("2w", 1209600),
+        ("1.5h", 5400), (" 10 s ", 10), ("90", 90), (90, 90), (0.5, 0.5), ("0", 0), ("1M", 60),
+    ],
+)  # fmt: skip
+def test_a_duration_is_read(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["", "s", "5x", "-5s", "1h30", "5 5", "1:30", "inf", "nan", "1e3", -1, True, None, float("inf"), [5]],
+)
+def test_a_wrong_duration_says_what_was_expected(wrong):
+    with pytest.raises(ValueError, match="expected a duration such as 30s"):
+        parse_duration(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("65536", 65536), (65536, 65536), ("32KiB", 32768), ("5MB", 5_000_000), ("1.5GiB", 1610612736),
+        ("32 kib/s", 32768), ("7B", 7), ("0", 0), ("1TiB", 2**40),
+    ],
+)  # fmt: skip
+def test_a_size_is_read(text, count):
+    assert parse_size(text) == count
+
+
+@pytest.mark.parametrize("wrong", ["", "KiB", "5 parsecs", "-1", -1, True, 1.5, None, "1,5MB"])
+def test_a_wrong_size_says_what_was_expected(wrong):
+    with pytest.raises(ValueError, match="expected a size such as"):
+        parse_size(wrong)
+
+
+@given(st.integers(0, 10**9))
+def test_a_formatted_size_is_read_back(count):
+    assert parse_size(format_size(count)) == count
+
+
+@given(st.integers(0, 10**12))
+def test_a_formatted_duration_is_read_back(milliseconds):
+    seconds = milliseconds / 1000
+    assert parse_duration(format_duration(seconds)) == pytest.approx(seconds)
