@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from conveyor.errors import ConveyorError
+
+if TYPE_CHECKING:
+    import ssl
 
 
 class TlsContexts:
@@ -35,7 +38,7 @@ class TlsContexts:
                 if context is None:
                     context = self._made[key] = _make(verify, ca)
                 return context
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:  # ssl.SSLError among them
             raise ConveyorError(
                 f"the CA bundle {ca} cannot be used: {error.strerror or error}",
                 cure="name a readable PEM file with at least one certificate",
@@ -43,6 +46,8 @@ class TlsContexts:
 
 
 def _make(verify: bool, ca: Path | None) -> ssl.SSLContext:
+    import ssl
+
     context = ssl.create_default_context(cafile=str(ca) if ca else None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not verify:
