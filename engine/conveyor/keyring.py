@@ -8,6 +8,7 @@ a setting; never in the ledger.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -94,9 +95,8 @@ def _create(file: Path) -> None:
 
     if file.exists():
         return
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # mode 0600
         try:
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(Fernet.generate_key() + b"\n")
@@ -106,7 +106,7 @@ def _create(file: Path) -> None:
         except FileExistsError:
             return
         finally:
-            temporary.unlink()
+            os.unlink(temporary)
         folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
