@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from pydantic import model_validator
+
 from conveyor.config import Config, load
 from conveyor.config.options import Duration, Field, LocalPath, Options, SecretStr, Size
 from conveyor.contract import Capabilities, ConflictPolicy, ConnectorSpec
 from conveyor.registry import Registry
-from pydantic import model_validator
 
 
 class Proof(Options):

@@ -6,6 +6,7 @@ from datetime import UTC
 from pathlib import Path
 
 import pytest
+
 from conveyor.config import load
 from conveyor.config.settings import Settings
 from conveyor.contract import ConflictPolicy
@@ -117,7 +118,8 @@ def test_the_published_camel_case_is_accepted(read):
             timeZone: UTC
             defaults: {pathTemplate: "x/{filename}", retry: {maxRetryAfter: 1m}}
             destinations:
-              a: {type: box, accessKey: k, partSize: 1KiB, isActive: false, limits: {maxSize: 10}, proof: {name: x, maxAge: 2m}}
+              a: {type: box, accessKey: k, partSize: 1KiB, isActive: false, limits: {maxSize: 10},
+                  proof: {name: x, maxAge: 2m}}
             """
         )
     )
@@ -200,7 +202,8 @@ def test_included_files_bring_destinations_and_presets(read, write, tmp_path):
     write("presets: {p: {access_key: k}}", "more.yaml")
     write("main-folder", "secrets/k")
     config = read(
-        "include: [destinations.d/*.yaml, more.yaml, nothing/*.yaml]\ndestinations: {c: {type: box, extends: p}}"
+        "include: [destinations.d/*.yaml, more.yaml, nothing/*.yaml]\n"
+        "destinations: {c: {type: box, extends: p}}"
     )
     assert config.problems == ()
     assert [destination.id for destination in config.source.list()] == ["c", "a", "b"]

@@ -1,8 +1,10 @@
+# ruff: noqa: E501 -- messages are compared whole
 """Wrong configs: every mistake at once, with its place and the nearest valid name; quarantine and strictness."""
 
 from __future__ import annotations
 
 import pytest
+
 from conveyor.config import load
 from conveyor.errors import ConfigError
 

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import pytest
-from conveyor.config.units import format_duration, format_size, parse_duration, parse_size
 from hypothesis import given
 from hypothesis import strategies as st
+
+from conveyor.config.units import format_duration, format_size, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("5s", 5), ("2m", 120), ("1h", 3600), ("7d", 604800), ("250ms", 0.25), ("1h30m", 5400), ("2w", 1209600),
-        ("1.5h", 5400), (" 10 s ", 10), ("90", 90), (90, 90), (0.5, 0.5), ("0", 0), ("1M", 60),
+        ("5s", 5),
+        ("2m", 120),
+        ("1h", 3600),
+        ("7d", 604800),
+        ("250ms", 0.25),
+        ("1h30m", 5400),
+        ("2w", 1209600),
+        ("1.5h", 5400),
+        (" 10 s ", 10),
+        ("90", 90),
+        (90, 90),
+        (0.5, 0.5),
+        ("0", 0),
+        ("1M", 60),
     ],
-)  # fmt: skip
+)
 def test_a_duration_is_read(text, seconds):
     assert parse_duration(text) == seconds
 
@@ -31,10 +44,17 @@ def test_a_wrong_duration_says_what_was_expected(wrong):
 @pytest.mark.parametrize(
     ("text", "count"),
     [
-        ("65536", 65536), (65536, 65536), ("32KiB", 32768), ("5MB", 5_000_000), ("1.5GiB", 1610612736),
-        ("32 kib/s", 32768), ("7B", 7), ("0", 0), ("1TiB", 2**40),
+        ("65536", 65536),
+        (65536, 65536),
+        ("32KiB", 32768),
+        ("5MB", 5_000_000),
+        ("1.5GiB", 1610612736),
+        ("32 kib/s", 32768),
+        ("7B", 7),
+        ("0", 0),
+        ("1TiB", 2**40),
     ],
-)  # fmt: skip
+)
 def test_a_size_is_read(text, count):
     assert parse_size(text) == count
 

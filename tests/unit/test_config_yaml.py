@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from conveyor.config import yaml_reader
 from conveyor.config.scalars import resolve
 from conveyor.config.yaml_reader import read_yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @pytest.fixture(params=["C", "Python"])
@@ -27,14 +28,42 @@ def parser(request, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("no", "no"), ("yes", "yes"), ("on", "on"), ("off", "off"), ("y", "y"), ("NO", "NO"),
-        ("true", True), ("False", False), ("null", None), ("~", None), ("", None),
-        ("1:30", "1:30"), ("190:20:30", "190:20:30"), ("2024-01-01", "2024-01-01"), ("1_000", "1_000"),
-        ("12", 12), ("-3", -3), ("+4", 4), ("017", 17), ("0o17", 15), ("0x1F", 31), ("1.5", 1.5), ("1e3", 1000.0),
-        (".5", 0.5), ("5.", 5.0), (".inf", math.inf), ("-.inf", -math.inf), ("1.2.3", "1.2.3"), ("-", "-"), ("5s", "5s"),
-        ("0x", "0x"), ("0o9", "0o9"), ("9" * 5000, "9" * 5000), ("=", "="),
+        ("no", "no"),
+        ("yes", "yes"),
+        ("on", "on"),
+        ("off", "off"),
+        ("y", "y"),
+        ("NO", "NO"),
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("1:30", "1:30"),
+        ("190:20:30", "190:20:30"),
+        ("2024-01-01", "2024-01-01"),
+        ("1_000", "1_000"),
+        ("12", 12),
+        ("-3", -3),
+        ("+4", 4),
+        ("017", 17),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("1.5", 1.5),
+        ("1e3", 1000.0),
+        (".5", 0.5),
+        ("5.", 5.0),
+        (".inf", math.inf),
+        ("-.inf", -math.inf),
+        ("1.2.3", "1.2.3"),
+        ("-", "-"),
+        ("5s", "5s"),
+        ("0x", "0x"),
+        ("0o9", "0o9"),
+        ("9" * 5000, "9" * 5000),
+        ("=", "="),
     ],
-)  # fmt: skip
+)
 def test_a_plain_scalar_means_what_yaml_1_2_says(text, value):
     assert resolve(text) == value
     assert type(resolve(text)).__mro__[-2] is type(value).__mro__[-2]

@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+
 from conveyor.contract import CONTRACT_VERSION, ConnectorSpec
 from conveyor.errors import ConveyorError
 from conveyor.registry import Registry, UnknownTypeError, default_registry
@@ -38,9 +39,9 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         sys.modules.pop(module, None)
 
 
-def spec(type: str = "thing", **changes: object) -> ConnectorSpec:
+def spec(name: str = "thing", **changes: object) -> ConnectorSpec:
     return ConnectorSpec(
-        type, "A thing", **{"factory": "json:loads", "options": "json:JSONDecoder", **changes}
+        name, "A thing", **{"factory": "json:loads", "options": "json:JSONDecoder", **changes}
     )
 
 
@@ -147,7 +148,7 @@ def test_the_factory_is_imported_once_and_returned():
 
 
 def test_an_options_model_must_be_ours():
-    with pytest.raises(ConveyorError, match="subclass of conveyor.contract.Options"):
+    with pytest.raises(ConveyorError, match=r"subclass of conveyor\.contract\.Options"):
         Registry([spec()]).options_model("thing")
 
 
