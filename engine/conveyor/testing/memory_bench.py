@@ -78,5 +78,6 @@ def memory_bench(server: MemoryServer, **changes: Any) -> Bench:
         "classify": classify,
         "large": 200_003,
         "quiet": 0.05,
+        "release_time": 2.0,
     }
     return Bench(**{**fields, **changes})

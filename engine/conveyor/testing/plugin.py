@@ -20,7 +20,7 @@ MISSING = "not installed: "
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the suite's markers and the summary."""
-    config.addinivalue_line("markers", "conformance: part of a connector's conformance suite")
+    config.addinivalue_line("markers", "connector_suite: part of a connector's conformance suite")
     config.addinivalue_line(
         "markers", "needs(*what): runs only where connector and bench declare all of these"
     )
@@ -49,7 +49,7 @@ class _Summary:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.skipped and _reason(report).startswith(MISSING):
             self._missing[_reason(report).removeprefix(MISSING)] += 1
-        if "conformance" not in report.keywords:
+        if "connector_suite" not in report.keywords:
             return
         suite = report.nodeid.rpartition("::")[0]
         if report.skipped:

@@ -33,7 +33,7 @@ class SuitePart:
     NEEDS: ClassVar[tuple[str, ...]] = ()
     """What every test of this part needs; pytest would give a class's marker to the whole suite."""
 
-    pytestmark: ClassVar = [pytest.mark.conformance]
+    pytestmark: ClassVar = [pytest.mark.connector_suite]
 
     @pytest.fixture(autouse=True)
     def _chosen_and_clean(self, request: pytest.FixtureRequest, bench: Bench) -> Iterator[None]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from conveyor.contract import Connector, ErrorKind, Parcel
+from conveyor.contract import Connector, ErrorKind, Parcel, State
 from conveyor.testing.attempts import Attempt, attempt, retry
 from conveyor.testing.bench import Bench
 from conveyor.testing.children import Child, Records
@@ -54,16 +54,19 @@ class CrashesSuite(SuitePart):
 
     @pytest.mark.parametrize("moment", ["read", "commit"])
     def test_frozen_publishes_nothing(self, bench: Bench, kept: Records, moment: str) -> None:
-        """The file was delivered by another worker and taken away; a late publication would show."""
+        """Another worker delivered, and the file was replaced since: a late publication would show."""
         parcel = make_parcel(bench.large)
         with self._child(bench, kept, parcel, moment, "STOP") as frozen:
             self._expect_frozen(frozen, moment)
             delivered(self._next_worker(bench, kept, parcel), "frozen")
-            bench.eyes.wipe()
+            newer = self._replace(bench)
             frozen.wake()
             result = frozen.result()
         keeps("frozen", result["ended"] != "delivered", "it believes that it delivered")
-        keeps("frozen", bench.eyes.read(PATH) is None, f"it published, and ended as {result}")
+        keeps("frozen", bench.eyes.read(PATH) == newer, f"it published, and ended as {result}")
+        published = bench.eyes.names() - {PATH}
+        visible = {name for name in published if bench.eyes.sha256(name) == parcel.digests["sha256"]}
+        keeps("frozen", not visible, f"it published as {sorted(visible)}")
 
     def test_frozen_does_no_harm_to_the_next_worker(self, bench: Bench, kept: Records) -> None:
         parcel = make_parcel(bench.large)
@@ -81,17 +84,17 @@ class CrashesSuite(SuitePart):
     def test_abandon_leaves_nothing(self, bench: Bench, kept: Records, moment: str) -> None:
         self._kill(bench, kept, make_parcel(bench.large), moment)
         with bench.connector() as connector:
-            connector.abandon(kept.state, HarnessContext(fence=kept.take()))
+            self._abandon(connector, kept.state, kept.take())
             expect_only(bench, "abandon")
             expect_no_leftovers(bench, "abandon")
-            self._abandon_again(bench, connector, kept)
+            self._abandon(connector, kept.state, kept.take())
 
     @pytest.mark.needs("deletes")
     def test_abandon_after_a_failure_leaves_nothing(self, bench: Bench) -> None:
         failed = attempt(bench, make_parcel(bench.large, raises_at=bench.large - 9), bench.target(PATH))
         refused(failed, "abandon")
         with bench.connector() as connector:
-            connector.abandon(failed.state, HarnessContext(fence=2))
+            self._abandon(connector, failed.state, 2)
         expect_only(bench, "abandon")
         expect_no_leftovers(bench, "abandon")
 
@@ -102,7 +105,7 @@ class CrashesSuite(SuitePart):
         result = attempt(bench, parcel, bench.target(PATH))
         path = delivered(result, "abandon")
         with bench.connector() as connector:
-            connector.abandon(result.state, HarnessContext(fence=2))
+            self._abandon(connector, result.state, 2)
         expect_copy(bench, path, parcel, "abandon")
 
     @pytest.mark.needs("resumable", "deletes")
@@ -110,7 +113,7 @@ class CrashesSuite(SuitePart):
         parcel = make_parcel(bench.large)
         self._kill(bench, kept, parcel, "read")
         with bench.connector() as connector:
-            connector.abandon(kept.state, HarnessContext(fence=2))
+            self._abandon(connector, kept.state, 2)
         stale = HarnessContext(kept.state, attempt=2, fence=3)
         result = attempt(bench, parcel, bench.target(PATH), context=stale)
         if result.kind is ErrorKind.SESSION_LOST:
@@ -143,12 +146,21 @@ class CrashesSuite(SuitePart):
         if not frozen.wait_frozen():
             broken("frozen", f"the worker never got to '{moment}': {frozen.result()}")
 
+    def _replace(self, bench: Bench) -> bytes | None:
+        """Put something else in the file's place, or nothing where the observer cannot."""
+        try:
+            bench.eyes.put(PATH, b"a newer photo")
+        except LookupError:
+            bench.eyes.wipe()
+            return None
+        return b"a newer photo"
+
     def _next_worker(self, bench: Bench, kept: Records, parcel: Parcel) -> Attempt:
         context = HarnessContext(kept.state, attempt=2, fence=kept.take())
         return attempt(bench, parcel, bench.target(PATH), context=context, look_first=True)
 
-    def _abandon_again(self, bench: Bench, connector: Connector, kept: Records) -> None:
+    def _abandon(self, connector: Connector, state: State, fence: int) -> None:
         try:
-            connector.abandon(kept.state, HarnessContext(fence=3))
+            connector.abandon(state, HarnessContext(fence=fence))
         except Exception as error:
-            broken("abandon", f"abandoning what is gone already failed: {error!r}", error)
+            broken("abandon", f"with the state {dict(state)} it failed: {error!r}", error)

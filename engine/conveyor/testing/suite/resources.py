@@ -101,8 +101,8 @@ class ResourcesSuite(SuitePart):
         gc.collect()
         left = [stream for stream in opened if not stream.closed]
         keeps("close", not left, f"{len(left)} of {len(opened)} payload streams are still open")
-        self._wait("threads", lambda: threading.active_count() <= threads)
-        self._wait("sockets", lambda: _sockets() <= sockets)
+        self._wait(bench, "threads", lambda: threading.active_count() <= threads)
+        self._wait(bench, "sockets", lambda: _sockets() <= sockets)
 
     def test_close_twice(self, bench: Bench) -> None:
         with bench.connector() as connector:
@@ -125,11 +125,11 @@ class ResourcesSuite(SuitePart):
         result = attempt(bench, make_parcel(10), bench.target(), overrides=nowhere)
         keeps("kinds", result.kind is ErrorKind.TRANSIENT, f"nobody listens: {result.describe()}")
 
-    def _wait(self, what: str, condition: Callable[[], object]) -> None:
+    def _wait(self, bench: Bench, what: str, condition: Callable[[], object]) -> None:
         try:
-            wait_until(condition, 8, what)
+            wait_until(condition, bench.release_time, what)
         except TimeoutError:
-            broken("close", f"some {what} are still there 8 s after close()")
+            broken("close", f"some {what} are still there {bench.release_time:g} s after close()")
 
 
 def _once(meet: threading.Barrier, after: int) -> Callable[[int], None]:
