@@ -24,21 +24,21 @@ from conveyor.contract import (
 from conveyor_connectors.ftp.options import FtpOptions
 from conveyor_connectors.ftp.sftp import names, wire
 from conveyor_connectors.ftp.sftp.client import Client, LinkLost, StatusError
-from conveyor_connectors.ftp.sftp.delivery import Delivery, temporary_of
+from conveyor_connectors.ftp.sftp.delivery import Delivery, discard
 from conveyor_connectors.ftp.sftp.errors import of_status
 from conveyor_connectors.ftp.sftp.folders import removed, require_folder, sweep
 from conveyor_connectors.ftp.sftp.publish import Publisher
 from conveyor_connectors.ftp.sftp.session import Session, connect, scan_host_key
 from conveyor_connectors.ftp.sftp.trust import remember
+from conveyor_connectors.ftp.spec import CAPABILITIES
 
 _TRUSTED_FOR = 2.0
 """Seconds after its last use in which an open connection is used without asking whether it still answers."""
 
 _PING = 5.0
 _CANARY = b"Conveyor checks that it may write here. This file may be deleted.\n"
-_NAME_MAX = 255
-_PATH_MAX = 4096
-"""Bytes: what the server's file system takes, and more than Linux takes for a whole path."""
+_PATH_MAX = 4095
+"""Bytes of a whole path, the destination's folder included: Linux's limit."""
 
 
 class SftpConnector:
@@ -85,15 +85,13 @@ class SftpConnector:
 
     def abandon(self, state: State, context: AttemptContext) -> None:
         """Remove the temporary file that ``state`` remembers."""
-        temporary = temporary_of(state)
-        if temporary is None:
+        if "temporary" not in state:
             return
         with self._using(context) as session:
             try:
-                session.client.remove(temporary)
+                discard(session.client, state)
             except StatusError as error:
-                if session.client.lstat(temporary) is not None:
-                    raise of_status(error, f"removing {temporary}") from None
+                raise of_status(error, "removing a temporary file") from None
 
     def check(self, context: AttemptContext) -> CheckReport:
         """Log in, find the folder, write, rename and delete a small file."""
@@ -122,11 +120,12 @@ class SftpConnector:
     # --- helpers --------------------------------------------------------------------------------
 
     def _require_legal(self, target: Target) -> None:
-        longest = max(len(segment.encode("utf-8", "replace")) for segment in target.segments)
-        whole = len(names.join(self._options.remote_path, target.path).encode("utf-8", "replace"))
-        if longest > _NAME_MAX or whole > _PATH_MAX:
+        rules = CAPABILITIES.names
+        longest = max(_size(segment) for segment in target.segments)
+        whole = _size(names.join(self._options.remote_path, target.path))
+        if longest > rules.segment_max or _size(target.path) > rules.path_max or whole > _PATH_MAX:
             raise DeliveryError(
-                ErrorKind.NAME, f"a name of {longest} bytes (path: {whole}) is longer than servers take"
+                ErrorKind.NAME, f"a name of {longest} bytes in a path of {whole} is longer than servers take"
             )
 
     @contextlib.contextmanager
@@ -154,7 +153,10 @@ class SftpConnector:
             self.close()
         with context.phase("connect"):
             session = connect(self._options, self._env, context.check)
-        self._session, self._publisher = session, Publisher(session.client)
+        self._session, self._publisher = (
+            session,
+            Publisher(session.client, self._where(self._options.username)),
+        )
         return session
 
     def _where(self, what: str) -> str:
@@ -189,6 +191,10 @@ class SftpConnector:
             removed(client, first)
             deleted = removed(client, second)
         yield CheckStep("delete", deleted, "" if deleted else f"not permitted: {second} stays there")
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogateescape"))
 
 
 def _write_canary(client: Client, path: str) -> None:

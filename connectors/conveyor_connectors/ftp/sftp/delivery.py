@@ -17,7 +17,7 @@ from conveyor.contract import (
 )
 from conveyor_connectors.ftp.options import FtpOptions, Verify
 from conveyor_connectors.ftp.sftp import names, transfer, wire
-from conveyor_connectors.ftp.sftp.client import LinkLost, StatusError
+from conveyor_connectors.ftp.sftp.client import Client, LinkLost, StatusError
 from conveyor_connectors.ftp.sftp.errors import kind_of_status, of_status
 from conveyor_connectors.ftp.sftp.folders import make_folders, removed
 from conveyor_connectors.ftp.sftp.publish import CreateBy, Publisher
@@ -97,8 +97,7 @@ class Delivery:
         size = self.same_bytes_at(path)
         if size is None:
             return None
-        if left:
-            removed(self._client, temporary)
+        self._clear_earlier()
         return self.receipt_for(path, size)
 
     def same_bytes_at(self, path: str) -> int | None:
@@ -134,9 +133,10 @@ class Delivery:
         return Receipt(self._full(path), size, path=path, skipped=True)
 
     def _clear_earlier(self) -> None:
-        temporary = self._context.state.get("temporary")
-        if isinstance(temporary, str) and temporary != self._temporary:
-            removed(self._client, temporary)
+        """Remove what earlier attempts left; a server that does not allow it keeps it, until the sweep."""
+        if "temporary" in self._context.state:
+            with contextlib.suppress(StatusError):
+                discard(self._client, self._context.state)
 
     # --- transfer -------------------------------------------------------------------------------
 
@@ -206,8 +206,8 @@ class Delivery:
                     self._extra["replaced_atomically"] = False
                 return self._target.path
             path = self._create()
-            if self._publisher.create_by(self._temporary) is CreateBy.LOCK:
-                self._extra["create_only"] = "lock"
+            if self._publisher.create_by(self._temporary, self._context) is CreateBy.LOOK:
+                self._extra["create_only"] = False
         except StatusError as error:
             raise self._rename_refused(error) from None
         except LinkLost as error:
@@ -311,7 +311,17 @@ class Delivery:
         )
 
 
-def temporary_of(state: Mapping[str, Json]) -> str | None:
-    """The temporary file that a state remembers."""
+def discard(client: Client, state: Mapping[str, Json]) -> None:
+    """Remove the temporary file that ``state`` remembers; one that is gone already is no matter.
+
+    Raises:
+        StatusError: It is there and may not be removed.
+    """
     temporary = state.get("temporary")
-    return temporary if isinstance(temporary, str) else None
+    if not isinstance(temporary, str):
+        return
+    try:
+        client.remove(temporary)
+    except StatusError:
+        if client.lstat(temporary) is not None:
+            raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 PREFIX = ".conveyor-"
@@ -17,13 +16,6 @@ def temporary(folder: str, delivery_id: str, fence: int) -> str:
     It carries the delivery and the fence: no two workers ever share one.
     """
     return join(folder, f"{PREFIX}{_UNSAFE.sub('_', delivery_id)[:80]}.{fence}{SUFFIX}")
-
-
-def lock(path: str) -> str:
-    """The lock of ``path`` on servers whose rename replaces silently."""
-    folder, _, name = path.rpartition("/")
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:20]
-    return join(folder or ("/" if path.startswith("/") else ""), f"{PREFIX}lock-{digest}{SUFFIX}")
 
 
 def is_ours(name: str) -> bool:

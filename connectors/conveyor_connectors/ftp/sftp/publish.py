@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from conveyor.contract import AttemptContext, DeliveryError, ErrorKind
+from conveyor.contract import AttemptContext, ErrorKind
 from conveyor_connectors.ftp.sftp import names, wire
 from conveyor_connectors.ftp.sftp.client import Client, StatusError
 from conveyor_connectors.ftp.sftp.errors import kind_of_status
 from conveyor_connectors.ftp.sftp.folders import removed
-from conveyor_connectors.ftp.sftp.wire import Attributes, Status
-
-LOCK_AGE = 60
-"""Seconds, by the server's clock, after which a lock belongs to a worker that died."""
-
-LOCK_WAIT = 10.0
-"""Seconds to wait for another worker's lock: it is held for three requests."""
+from conveyor_connectors.ftp.sftp.turns import Turns
+from conveyor_connectors.ftp.sftp.wire import Status
 
 _NEW = wire.Open.WRITE | wire.Open.CREAT | wire.Open.EXCL
 
@@ -30,9 +24,12 @@ class CreateBy(enum.StrEnum):
     """The server's rename refuses a taken name: OpenSSH, mod_sftp, asyncssh, and the protocol's own words."""
     LINK = "link"
     """Its rename replaces, but a hard link refuses: link, then remove the temporary name."""
-    LOCK = "lock"
-    """Its rename replaces and it has no links (rclone): a lock file keeps Conveyor's workers apart, but
-    no others."""
+    LOOK = "look"
+    """Its rename replaces and it has no links (rclone): look, then rename. Threads of this process take turns;
+    between two processes a file can be lost."""
+
+
+_publishing = Turns()
 
 
 class Publisher:
@@ -40,10 +37,12 @@ class Publisher:
 
     Args:
         client: The session.
+        server: Names the server, so that threads which publish there can take turns.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, server: str) -> None:
         self._client = client
+        self._server = server
         self._create_by: CreateBy | None = None
 
     def replace(self, temporary: str, final: str, context: AttemptContext) -> bool:
@@ -84,7 +83,7 @@ class Publisher:
         Raises:
             StatusError: Refused for another reason.
         """
-        way = self.create_by(temporary)
+        way = self.create_by(temporary, context)
         if way is CreateBy.RENAME:
             return self._try(final, context, lambda: self._client.rename(temporary, final))
         if way is CreateBy.LINK:
@@ -93,15 +92,20 @@ class Publisher:
                 return False
             self._client.remove(temporary)
             return True
-        with self._lock(temporary, final, context):
+        with _publishing.take(f"{self._server} {final}", context.check):
             if self._client.lstat(final) is not None:
                 return False
             return self._try(final, context, lambda: self._client.rename(temporary, final))
 
-    def create_by(self, temporary: str) -> CreateBy:
+    def create_by(self, temporary: str, context: AttemptContext) -> CreateBy:
         """How this server can be made to refuse a taken name, learnt beside ``temporary`` on first use."""
         if self._create_by is None:
             self._create_by = self._probe(temporary)
+            if self._create_by is CreateBy.LOOK:
+                context.log.warning(
+                    "this server's rename replaces silently: deliver to it from one process only, or files "
+                    "of one name can replace each other"
+                )
         return self._create_by
 
     def _try(self, final: str, context: AttemptContext, publish: Callable[[], None]) -> bool:
@@ -130,48 +134,13 @@ class Publisher:
         with contextlib.suppress(StatusError):
             self._client.rename(first, second)
             if wire.HARDLINK not in self._client.extensions:
-                return CreateBy.LOCK
+                return CreateBy.LOOK
             try:
                 self._client.hardlink(second, first)
             except StatusError:
-                return CreateBy.LOCK
+                return CreateBy.LOOK
             with contextlib.suppress(StatusError):
                 self._client.hardlink(second, first)
-                return CreateBy.LOCK
+                return CreateBy.LOOK
             return CreateBy.LINK
         return CreateBy.RENAME
-
-    @contextlib.contextmanager
-    def _lock(self, temporary: str, final: str, context: AttemptContext) -> Iterator[None]:
-        path = names.lock(final)
-        end = time.monotonic() + LOCK_WAIT
-        while not self._locked(path, temporary):
-            context.check()
-            if time.monotonic() > end:
-                raise DeliveryError(ErrorKind.TRANSIENT, f"another worker holds the lock for {final}")
-            time.sleep(0.02)
-        try:
-            yield
-        finally:
-            removed(self._client, path)
-
-    def _locked(self, path: str, temporary: str) -> bool:
-        try:
-            self._client.close(self._client.open(path, _NEW))
-        except StatusError as error:
-            there = self._client.lstat(path)
-            if there is None:
-                if kind_of_status(error) is not ErrorKind.TRANSIENT:
-                    raise
-                return False
-            if _older(there, self._client.lstat(temporary)):
-                removed(self._client, path)
-            return False
-        return True
-
-
-def _older(lock: Attributes, ours: Attributes | None) -> bool:
-    """Judged by the server's clock alone: our temporary file was written just now."""
-    if lock.mtime is None or ours is None or ours.mtime is None:
-        return False
-    return ours.mtime - lock.mtime > LOCK_AGE

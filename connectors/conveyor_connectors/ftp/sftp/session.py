@@ -8,7 +8,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import cast
-from weakref import WeakValueDictionary
 
 import paramiko
 
@@ -21,6 +20,7 @@ from conveyor_connectors.ftp.sftp.auth import log_in
 from conveyor_connectors.ftp.sftp.client import SILENCE, TICK, Client, LinkLost, StatusError
 from conveyor_connectors.ftp.sftp.guard import GuardedSocket
 from conveyor_connectors.ftp.sftp.trust import known_keys, require_trusted
+from conveyor_connectors.ftp.sftp.turns import Turns
 
 DIAL = 10.0
 BANNER = 15.0
@@ -153,7 +153,7 @@ def connect(options: FtpOptions, env: ConnectorEnv, pulse: Pulse) -> Session:
         AttemptCancelled: From ``pulse``.
     """
     where = f"{options.host}:{options.port}"
-    with _turn(where, pulse):
+    with _logins.take(where, pulse):
         transport, guard = _shake_hands(
             options.host, options.port, env.network, known_keys(options, env), pulse
         )
@@ -267,21 +267,5 @@ def _cut_off(error: paramiko.AuthenticationException, transport: paramiko.Transp
     return not transport.is_active() or "timeout" in str(error).lower()
 
 
-_turns: WeakValueDictionary[str, threading.BoundedSemaphore] = WeakValueDictionary()
-_turns_lock = threading.Lock()
-
-
-@contextlib.contextmanager
-def _turn(where: str, pulse: Pulse) -> Iterator[None]:
-    with _turns_lock:
-        turn = _turns.get(where) or threading.BoundedSemaphore(LOGINS_AT_ONCE)
-        _turns[where] = turn
-    while not turn.acquire(timeout=0.25):
-        pulse()
-    try:
-        yield
-    finally:
-        turn.release()
-
-
+_logins = Turns(LOGINS_AT_ONCE)
 logging.getLogger(_LOG_CHANNEL).setLevel(logging.CRITICAL)
