@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from conveyor.config import load
-from conveyor.errors import ConfigError
+from conveyor.errors import ConfigError, Problem
 
 BAD = """\
 ledgr: sqlite:///x.db
@@ -253,3 +253,9 @@ def test_no_message_holds_a_secret(read):
     texts = "\n".join(str(problem) + repr(problem) for problem in config.problems)
     assert len(config.problems) >= 4
     assert "S3CRET" not in texts
+
+
+def test_an_unknown_type_may_be_that_of_a_plugin_that_did_not_load(read, registry):
+    registry.problems.append(Problem("plugin 'x' cannot be loaded"))
+    config = read("destinations: {a: {type: xxx, access_key: k}}")
+    assert config.problems[0].cure.endswith("; a plugin could not be loaded: see `conveyor connectors`")

@@ -80,7 +80,7 @@ def parse_size(value: object) -> int:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as text that :func:`parse_duration` reads back, to the millisecond: ``7d``, ``2m``, ``0.25s``."""
+    """Seconds as text that :func:`parse_duration` reads back, to the millisecond: ``7d``, ``0.25s``."""
     for unit in ("d", "h", "m"):
         factor = SECONDS[unit]
         if seconds >= factor and seconds % factor == 0:
