@@ -177,10 +177,10 @@ class _Draft:
             self.spec = builder.registry.spec(self.type)
             self.model = builder.registry.options_model(self.type)
         except ConveyorError as error:
-            cure = error.cure
+            reason = error.cure
             if self.spec is None and builder.registry.problems:
-                cure = f"{cure}; a plugin could not be loaded: see `conveyor connectors`"
-            fault = Fault(error.message, node.mark or _NOWHERE, cure)
+                reason = f"{reason}; a plugin could not be loaded: see `conveyor connectors`"
+            fault = Fault(error.message, node.mark or _NOWHERE, reason)
             self.found.append(((*self.path, "type"), fault))
 
     def digest(self, salt: str) -> str:
