@@ -41,8 +41,16 @@ find_python() {
 # What an environment was made for; it holds absolute paths, so a moved folder counts as changed.
 fingerprint() { { cat pyproject.toml engine/conveyor/version.py && pwd -P; } | sha256sum | cut -d ' ' -f 1; }
 
+# Where the environment believes to be. Looks for our package without running it: a mistake in our code is
+# no reason to make the environment anew.
+own_place() {
+    "$venv/bin/python" -c 'import pip, sys
+from importlib.util import find_spec
+print(sys.prefix if find_spec("conveyor") else "")' 2>/dev/null
+}
+
 finished() { # and neither damaged, nor moved, nor made by a Python that is gone, nor by another than asked for
-    [ -f "$stamp" ] && [ "$("$venv/bin/python" -c 'import pip, conveyor, sys; print(sys.prefix)' 2>/dev/null)" = "$(pwd -P)/$venv" ] || return 1
+    [ -f "$stamp" ] && [ "$(own_place)" = "$(pwd -P)/$venv" ] || return 1
     [ -z "${PYTHON:-}" ] || [ "$("$PYTHON" -V 2>&1)" = "$("$venv/bin/python" -V 2>&1)" ]
 }
 
