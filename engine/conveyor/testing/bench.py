@@ -135,6 +135,7 @@ class Bench:
         big: Bytes of the delivery whose peak memory is measured.
         memory_limit: Most extra memory in bytes that it may take.
         quiet: Seconds of silence after which the fault proxy takes the server's answer for complete.
+        stall_deadline: Seconds that an attempt gets at a server that falls silent.
         release_time: Seconds within which ``close`` has released sockets and threads.
         expected: Error kinds by ability, where the service cannot tell them as the suite expects.
         env: Makes the connector's environment; loopback allowed by default.
@@ -159,6 +160,7 @@ class Bench:
     memory_limit: int = 64 << 20
     quiet: float = 0.25
     release_time: float = 8.0
+    stall_deadline: float = 2.0
     expected: Mapping[str, frozenset[str]] = field(default_factory=dict)
     env: Callable[[], ConnectorEnv] = make_env
 

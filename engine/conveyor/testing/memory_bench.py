@@ -78,6 +78,7 @@ def memory_bench(server: MemoryServer, **changes: Any) -> Bench:
         "classify": classify,
         "large": 200_003,
         "quiet": 0.05,
+        "stall_deadline": 0.5,
         "release_time": 2.0,
     }
     return Bench(**{**fields, **changes})

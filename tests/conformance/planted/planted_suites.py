@@ -12,6 +12,9 @@ from planted_table import FAULTS, Fault
 from conveyor.testing import MEMORY_SPEC, Bench, ConnectorSuite, MemoryServer
 from conveyor.testing.memory_bench import memory_bench
 
+SMALL = {"big": 24 << 20, "memory_limit": 16 << 20}
+"""Enough to see memory grow with the file, and quick."""
+
 
 def suite_of(fault: Fault) -> type[ConnectorSuite]:
     """A suite like any connector author's."""
@@ -23,7 +26,7 @@ def suite_of(fault: Fault) -> type[ConnectorSuite]:
             MEMORY_SPEC, factory=f"{fault.connector.__module__}:{fault.connector.__name__}"
         )
         with MemoryServer() as server:
-            yield memory_bench(server, **{"spec": spec, **fault.bench})
+            yield memory_bench(server, **{"spec": spec, **SMALL, **fault.bench})
 
     return type(f"Test{fault.name}", (ConnectorSuite,), {"bench": bench, "__module__": __name__})
 
