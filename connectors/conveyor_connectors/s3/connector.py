@@ -23,9 +23,9 @@ from conveyor_connectors.s3.checking import check
 from conveyor_connectors.s3.client import CLIENTS
 from conveyor_connectors.s3.errors import classify
 from conveyor_connectors.s3.multipart import Upload
-from conveyor_connectors.s3.objects import SHA256, Bucket, Head
+from conveyor_connectors.s3.objects import SHA256, Bucket, Head, stored_from
 from conveyor_connectors.s3.options import S3Options
-from conveyor_connectors.s3.placing import Placer, is_own, stored_from
+from conveyor_connectors.s3.placing import Placer, is_own
 from conveyor_connectors.s3.preconditions import Preconditions
 
 if TYPE_CHECKING:

@@ -65,12 +65,13 @@ def classify(error: Exception, doing: str, *, sent: bool = False) -> DeliveryErr
             return cause
     if isinstance(error, sdk.ClientError):
         return _from_answer(error, doing)
-    refused = next((c for c in causes(error) if isinstance(getattr(c, "cure", None), str)), None)
-    if refused is not None:
-        return DeliveryError(K.CONFIG, f"could not {doing}: {refused}", hint=getattr(refused, "cure", None))
+    ours: Any = next((c for c in causes(error) if hasattr(c, "cure")), None)
+    if ours is not None:  # the network policy's refusal, a CA file that cannot be used
+        return DeliveryError(K.CONFIG, f"could not {doing}: {ours.message}", hint=ours.cure)
     certificate = next((c for c in causes(error) if isinstance(c, ssl.SSLCertVerificationError)), None)
     if certificate is not None:
-        text = f"could not {doing}: certificate not accepted ({certificate.verify_message or 'unknown'})"
+        why = getattr(certificate, "verify_message", "") or "no reason given"
+        text = f"could not {doing}: certificate not accepted ({why})"
         return DeliveryError(K.CONFIG, text, hint=_CERTIFICATE_HINT)
     return _from_transport(error, doing, sent)
 

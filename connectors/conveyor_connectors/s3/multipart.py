@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Json, Parcel
 from conveyor_connectors.s3.body import Body, Pooled
 from conveyor_connectors.s3.digests import digest_of
-from conveyor_connectors.s3.objects import Bucket, Limits, Part, Stored, Taken, md5_etag
+from conveyor_connectors.s3.objects import Bucket, Limits, Part, Stored, Taken, md5_etag, stored_from
 from conveyor_connectors.s3.options import S3Options
 
 UPLOAD = "upload"
@@ -92,7 +92,10 @@ class MultipartSender:
             Taken: ``create``, and something stands at the key. The upload is removed.
             NoPreconditions: the endpoint refuses the precondition; the upload stays.
         """
-        upload, have = self._open(parcel, key, context)
+        opened = self._open(parcel, key, context)
+        if isinstance(opened, Stored):
+            return opened
+        upload, have = opened
         try:
             upload, parts = self._fill(upload, have, parcel, context)
             context.before_commit()
@@ -101,6 +104,9 @@ class MultipartSender:
             self._drop(upload, context)
             raise
         except DeliveryError as error:
+            if error.kind is ErrorKind.SESSION_LOST and (own := self._own(parcel, key, context)) is not None:
+                context.save(**{UPLOAD: None})
+                return own
             if error.kind in FINAL or error.code == "ConditionalRequestConflict":
                 self._drop(upload, context)
             if error.code == "ConditionalRequestConflict":
@@ -110,8 +116,10 @@ class MultipartSender:
             raise
         return _judge(etag, version, parts)
 
-    def _open(self, parcel: Parcel, key: str, context: AttemptContext) -> tuple[Upload, dict[int, Part]]:
-        """The saved upload and its parts, or a new one."""
+    def _open(
+        self, parcel: Parcel, key: str, context: AttemptContext
+    ) -> tuple[Upload, dict[int, Part]] | Stored:
+        """The saved upload and its parts, or a new one; or what it has become already."""
         saved = Upload.load(context.state)
         if saved is not None and saved.key == key:
             try:
@@ -119,6 +127,8 @@ class MultipartSender:
             except DeliveryError as error:
                 if error.kind is not ErrorKind.SESSION_LOST:
                     raise
+                if (own := self._own(parcel, key, context)) is not None:
+                    return own
                 context.log.info("the saved upload is gone; a new one is begun")
             else:
                 context.log.info("a half-sent upload is continued", parts=len(have))
@@ -133,6 +143,18 @@ class MultipartSender:
             self._bucket.abort(key, upload.id, _Unbounded(context))
             raise
         return upload, {}
+
+    def _own(self, parcel: Parcel, key: str, context: AttemptContext) -> Stored | None:
+        """An upload that is gone may have been completed, and only the answer was lost."""
+        try:
+            head = self._bucket.head(key, context)
+        except DeliveryError as error:
+            if error.kind is ErrorKind.CONFIG:
+                return None
+            raise
+        if head is None or not head.written_by(parcel.delivery_id, parcel.size):
+            return None
+        return stored_from(head, parcel)
 
     def _drop(self, upload: Upload, context: AttemptContext) -> None:
         """Remove the upload and forget it; the state keeps for ``abandon`` what cannot be removed now."""

@@ -105,6 +105,15 @@ def unb64(text: str | None) -> str | None:
     return base64.b64decode(text).hex() if text and "-" not in text else None
 
 
+def stored_from(head: Head, parcel: Parcel) -> Stored:
+    """What a HEAD proves about this delivery's own object."""
+    if head.sha256 == parcel.digests["sha256"]:
+        return Stored(head.etag, head.version, "sha256", f"sha256:{head.sha256}")
+    if md5_etag(head.etag) == parcel.digests["md5"]:
+        return Stored(head.etag, head.version, "md5", f"md5:{parcel.digests['md5']}")
+    return Stored(head.etag, head.version, "size", None)
+
+
 def version_of(answer: Any) -> str | None:
     """The version id of an answer; None without versioning (``null``: it is suspended)."""
     version = answer.get("VersionId")

@@ -14,7 +14,16 @@ from conveyor.contract import (
     Receipt,
     Target,
 )
-from conveyor_connectors.s3.objects import DELIVERY, Bucket, Head, NoPreconditions, Stored, Taken, md5_etag
+from conveyor_connectors.s3.objects import (
+    DELIVERY,
+    Bucket,
+    Head,
+    NoPreconditions,
+    Stored,
+    Taken,
+    md5_etag,
+    stored_from,
+)
 from conveyor_connectors.s3.options import S3Options
 from conveyor_connectors.s3.preconditions import Preconditions
 from conveyor_connectors.s3.upload import Quiet, Uploader
@@ -207,15 +216,6 @@ def is_own(head: Head, parcel: Parcel, context: AttemptContext) -> bool:
         return head.written_by(parcel.delivery_id, parcel.size)
     same = head.size == parcel.size and md5_etag(head.etag) == parcel.digests["md5"]
     return same and context.attempt > 1
-
-
-def stored_from(head: Head, parcel: Parcel) -> Stored:
-    """What a HEAD proves about this delivery's own object."""
-    if head.sha256 == parcel.digests["sha256"]:
-        return Stored(head.etag, head.version, "sha256", f"sha256:{head.sha256}")
-    if md5_etag(head.etag) == parcel.digests["md5"]:
-        return Stored(head.etag, head.version, "md5", f"md5:{parcel.digests['md5']}")
-    return Stored(head.etag, head.version, "size", None)
 
 
 def check_key(key: str) -> None:
