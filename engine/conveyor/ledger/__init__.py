@@ -1,5 +1,11 @@
 """The ledger: jobs, deliveries, attempts, destinations' health, workers. The truth.
 
+Ownership is decided by fences and conditional updates, never by comparing times, so a clock that is set back
+can delay work but not double or lose it. New submissions are due at once; what waits for a time waits until
+the corrected clock reaches it (``replay`` makes it due now); a lease given before counts for one lease from
+now at most (:meth:`~conveyor.ledger.workers.Workers.reap`); the order of service starts afresh
+(:meth:`~conveyor.ledger.claims.Claims.due`); a probe clears its block whatever the times say.
+
 Importing this package is cheap; SQLAlchemy comes with the first ledger that is opened.
 """
 
