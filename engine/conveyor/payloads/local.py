@@ -28,6 +28,7 @@ from conveyor.payloads.digests import Readable
 from conveyor.payloads.problems import FORBIDDEN, GONE, payload_error, store_errors
 from conveyor.payloads.reader import PayloadFile, buffered, source_error
 from conveyor.payloads.sweep import sweep
+from conveyor.payloads.watched import fingerprint
 from conveyor.payloads.writing import Staged, publish, stage, sync_folder
 
 MARKER: Final = ".conveyor-payloads"
@@ -226,7 +227,7 @@ class LocalStore:
                     in_place=False,
                 )
             return None
-        current = inplace.fingerprint(status)
+        current = fingerprint(status)
         key = (record.location, record.digests["sha256"])
         if current not in (record.fingerprint, self._verified.get(key)):
             self._read_again(fd, record)

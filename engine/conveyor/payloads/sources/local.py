@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from conveyor.errors import SubmissionError, UsageError
-from conveyor.payloads.inplace import fingerprint
 from conveyor.payloads.problems import FORBIDDEN, GONE
 from conveyor.payloads.sources.media import DEFAULT_TYPE, base_name, guess, readable
-from conveyor.payloads.sources.source import Source, Watched, changed, nothing
+from conveyor.payloads.sources.source import Source, nothing
+from conveyor.payloads.watched import Watched, changed, fingerprint
 
 
 def open_file(path: Path) -> Source:

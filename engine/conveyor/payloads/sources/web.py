@@ -15,7 +15,8 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from conveyor.errors import SubmissionError
 from conveyor.payloads.sources.media import DEFAULT_TYPE, base_name, guess, valid
-from conveyor.payloads.sources.source import Source, Watched, nothing
+from conveyor.payloads.sources.source import Source, nothing
+from conveyor.payloads.watched import Watched
 
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
