@@ -153,10 +153,8 @@ class SftpConnector:
             self.close()
         with context.phase("connect"):
             session = connect(self._options, self._env, context.check)
-        self._session, self._publisher = (
-            session,
-            Publisher(session.client, self._where(self._options.username)),
-        )
+        self._session = session
+        self._publisher = Publisher(session.client, f"{self._options.host}:{self._options.port}")
         return session
 
     def _where(self, what: str) -> str:

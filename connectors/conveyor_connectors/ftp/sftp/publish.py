@@ -25,8 +25,8 @@ class CreateBy(enum.StrEnum):
     LINK = "link"
     """Its rename replaces, but a hard link refuses: link, then remove the temporary name."""
     LOOK = "look"
-    """Its rename replaces and it has no links (rclone): look, then rename. Threads of this process take turns;
-    between two processes a file can be lost."""
+    """Its rename replaces and it has no links (rclone): look, then rename. Threads of this process take
+    turns; between two processes a file can be lost."""
 
 
 _publishing = Turns()
