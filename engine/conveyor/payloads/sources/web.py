@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _REDIRECTS: Final = 5
 _REDIRECT_CODES: Final = frozenset({301, 302, 303, 307, 308})
+_EXTENDED_NAME: Final = re.compile(r"filename\*\s*=\s*(utf-8|iso-8859-1)'[^']*'([^;\s]+)", re.IGNORECASE)
 _CONNECT: Final = 10.0
 _IDLE: Final = 60.0
 _MIN_RATE: Final = 32 * 1024
@@ -157,7 +158,10 @@ def _length(response: BaseHTTPResponse, label: str) -> int | None:
 
 def _name(disposition: str | None, url: str) -> str | None:
     """The file name of Content-Disposition (RFC 6266, also ``filename*``), else of the URL's path."""
-    if disposition:
+    if disposition and (extended := _EXTENDED_NAME.search(disposition)):
+        if name := base_name(unquote(extended[2], encoding=extended[1].lower(), errors="replace")):
+            return name
+    elif disposition:
         message = Message()
         message["Content-Disposition"] = disposition.encode("latin-1", "replace").decode("ascii", "replace")
         given = message.get_filename()
