@@ -13,9 +13,12 @@ import pytest
 HERE = Path(__file__).parent / "planted"
 sys.path.append(str(HERE))
 try:
-    from planted_table import ALL, FAULTS, Fault
+    from planted_table import FAULTS, Fault
 finally:
     sys.path.remove(str(HERE))
+
+COLLATERAL = 6
+"""Most other tests that a narrow fault may break."""
 
 Outcomes = dict[str, dict[str, list[str]]]
 IDS = [fault.name for fault in FAULTS]
@@ -66,11 +69,11 @@ def test_fault_is_caught_and_named(homes: Outcomes, number: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("number", range(len(FAULTS)), ids=IDS)
-def test_fault_is_caught_by_that_test_alone(matrix: Outcomes, number: int) -> None:
+def test_fault_breaks_little_else(matrix: Outcomes, number: int) -> None:
     fault = FAULTS[number]
     _expect_home(matrix, number, fault)
-    failing = set(matrix.get(str(number), {}))
-    assert fault.also == ALL or failing - {fault.home} <= fault.also
+    failing = set(matrix.get(str(number), {})) - {fault.home}
+    assert fault.gross or len(failing) <= COLLATERAL, f"it also broke {sorted(failing)}"
 
 
 def test_every_promise_has_a_planted_fault() -> None:

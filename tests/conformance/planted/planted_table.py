@@ -9,9 +9,6 @@ from typing import Any
 import planted_faults
 from planted_faults import MemoryConnector
 
-ALL = frozenset({"*"})
-"""So gross a fault that most of the suite breaks."""
-
 
 @dataclass(frozen=True)
 class Fault:
@@ -21,7 +18,7 @@ class Fault:
         connector: The wrong connector.
         home: The test that exists for it.
         promise: The promise that its failure names.
-        also: Further tests that the fault cannot help breaking.
+        gross: So gross a fault that most of the suite breaks.
         bench: Changes to the bench.
         slow: Its test takes many seconds: only in the campaign.
     """
@@ -29,7 +26,7 @@ class Fault:
     connector: type[MemoryConnector]
     home: str
     promise: str
-    also: frozenset[str] = frozenset()
+    gross: bool = False
     bench: Mapping[str, Any] = field(default_factory=dict)
     slow: bool = False
 
@@ -38,10 +35,10 @@ class Fault:
         return self.connector.__name__ + ("Bench" if self.bench else "")
 
 
-def _fault(name: str, home: str, promise: str, *also: str, slow: bool = False, **bench: Any) -> Fault:
-    connector = getattr(planted_faults, name)
-    others = frozenset(f"test_{test}" for test in also)
-    return Fault(connector, f"test_{home}", promise, others, bench, slow)
+def _fault(
+    name: str, home: str, promise: str, *, gross: bool = False, slow: bool = False, **bench: Any
+) -> Fault:
+    return Fault(getattr(planted_faults, name), f"test_{home}", promise, gross, bench, slow)
 
 
 FAULTS = (
@@ -87,7 +84,7 @@ FAULTS = (
     _fault("LoginsAreTransient", "trouble_has_its_kind", "kinds"),
     _fault("FullIsTransient", "trouble_has_its_kind", "kinds"),
     _fault("TellsTheSecret", "trouble_has_its_kind", "secrets"),
-    _fault("LogsTheSecret", "every_byte_arrives", "secrets"),
+    _fault("LogsTheSecret", "every_byte_arrives", "secrets", gross=True),
     _fault("ChecksNothing", "check_tells_the_same_truth", "check"),
     _fault("LeavesItsCanary", "check_is_content_and_leaves_nothing", "check"),
     _fault("GuessesTheDelay", "throttling_tells_the_delay", "throttle"),
