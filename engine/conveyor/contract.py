@@ -175,6 +175,8 @@ class Capabilities:
         max_size: Largest file in bytes.
         names: Which names are legal there.
         concurrency: Default number of simultaneous attempts per destination.
+        places: Deliveries to one path replace each other, as files do. False for messages (webhook, mail),
+            of which each counts.
         deletes: ``check`` and ``abandon`` can remove what was written (a webhook cannot).
         observable: The suite can look at what arrived by a second route, by path.
     """
@@ -189,6 +191,7 @@ class Capabilities:
     max_size: int | None = None
     names: NameRules = field(default_factory=NameRules)
     concurrency: int = 8
+    places: bool = True
     deletes: bool = True
     observable: bool = True
 

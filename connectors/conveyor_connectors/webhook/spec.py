@@ -15,7 +15,7 @@ SPEC = ConnectorSpec(
     summary="HTTP POST of each file to a URL, signed: multipart, JSON with base64, or the raw bytes",
     factory="conveyor_connectors.webhook.connector:open_webhook",
     options="conveyor_connectors.webhook.options:WebhookOptions",
-    capabilities=Capabilities(concurrency=8, deletes=False, observable=False),
+    capabilities=Capabilities(concurrency=8, places=False, deletes=False, observable=False),
     extra="webhook",
     example=EXAMPLE,
 )

@@ -35,6 +35,7 @@ from conveyor.ledger.records import (
     Status,
 )
 from conveyor.redact import Redactor, secrets_of
+from conveyor.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from conveyor.config import Destination
@@ -62,10 +63,8 @@ class Bench:
 def endpoint_of(destination: Destination) -> str:
     """Where a destination is, without its secrets: what saved state belongs to."""
     options = destination.options
-    plain: Any = None
-    if options is not None:
-        secret = set(secrets_of(options))
-        plain = {k: v for k, v in options.model_dump(mode="json").items() if v not in secret}
+    # Secret values are dumped as stars: a rotated token is the same place.
+    plain = None if options is None else options.model_dump(mode="json")
     return hashlib.sha256(
         json.dumps([destination.type, plain], sort_keys=True, default=str).encode()
     ).hexdigest()
@@ -141,6 +140,7 @@ class Attempt:
             lease=bench.lease,
             clock=bench.clock,
             log=log,
+            places=destination.spec.capabilities.places,
         )
 
     # --- running -------------------------------------------------------------------------------
@@ -347,6 +347,32 @@ class Attempt:
             f"not finished after {self.context.elapsed():.0f} s",
             hint="raise limits.base_timeout, or lower limits.min_rate for slow destinations",
         )
+
+
+def defect(claim: Claimed, error: BaseException, now: int) -> AttemptReport:
+    """The report of a claim on which the engine itself failed: bounded by the default schedule."""
+    shown = DeliveryError(ErrorKind.TRANSIENT, f"the engine failed: {type(error).__name__}")
+    effect = effects.failed(claim, shown, effects.Rules(RetryPolicy()), now=now)
+    return AttemptReport(
+        delivery_id=claim.delivery_id,
+        destination=claim.destination,
+        fence=claim.fence,
+        attempt=claim.attempt,
+        outcome=AttemptOutcome.FAILED,
+        status=effect.status,
+        started_at=claim.started_at,
+        finished_at=now,
+        next_attempt_at=effect.next_attempt_at,
+        charged=effect.charged,
+        failures=effect.failures,
+        throttled_since=effect.throttled_since,
+        look_first=True,
+        follows=effect.follows,
+        kind=shown.kind,
+        message=shown.message,
+        hint="this is a defect; the log has its traceback: please report it",
+        cleanup=effect.status is Status.FAILED,
+    )
 
 
 _ITEM_AT_FAULT = frozenset(

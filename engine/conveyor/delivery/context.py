@@ -82,6 +82,7 @@ class EngineContext:
         lease: Lease,
         clock: Clock,
         log: Log,
+        places: bool = True,
     ) -> None:
         self.claim = claim
         self.log = log
@@ -95,6 +96,7 @@ class EngineContext:
         self._keyring = keyring
         self._lease = lease
         self._clock = clock
+        self._places = places
         self._started = clock.monotonic()
         self._deadline = self._started + limits.total
         self._last_progress = self._started
@@ -139,7 +141,7 @@ class EngineContext:
         claim = self.claim
         self._guarded(lambda: self._states.owns(claim.delivery_id, claim.fence))
         place = claim.placement
-        if place is not None and place.conflict is ConflictPolicy.OVERWRITE:
+        if self._places and place is not None and place.conflict is ConflictPolicy.OVERWRITE:
             try:
                 newer = self._states.superseded(
                     claim.destination, place.path, claim.job.created_at, claim.job.id

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from conveyor import log
 from conveyor.clock import Clock
 from conveyor.contract import Log
-from conveyor.delivery.attempt import Attempt, Bench, endpoint_of
+from conveyor.delivery.attempt import Attempt, Bench, defect, endpoint_of
 from conveyor.delivery.cleaner import Cleaner
 from conveyor.delivery.completions import Completions
 from conveyor.delivery.context import Stop
@@ -78,7 +78,7 @@ class Parts:
         self.settings = settings
         self.clock = clock
         self.me = this_worker(clock, settings.threads)
-        self.log = cast(Log, log.get(worker=self.me.id))
+        self.log = log.get(worker=self.me.id)
         self.draining = threading.Event()
         self.worn_out = threading.Event()
         """Set when so many threads were written off that the process should be replaced."""
@@ -158,22 +158,35 @@ class Parts:
         if claim is None:
             return
         began = self.clock.monotonic()
+        try:
+            kept = self._carry_out(claim)
+        except Exception as error:
+            # Whatever happens, a claim never stays behind unreported.
+            self.log.exception("defect", delivery=claim.delivery_id)
+            self.completions.put(defect(claim, error, self.clock.now()))
+            kept = True
+        if kept:
+            self.inbox.done(self.clock.monotonic() - began)
+            self.dispatcher.wake()
+        else:
+            self.inbox.regain_thread()
+
+    def _carry_out(self, claim: Claimed) -> bool:
+        """Attempt and report; False when the attempt had been written off meanwhile."""
         attempt = self._attempt(claim)
         if attempt is None:
             self.give_back([claim])
-            self.inbox.done(self.clock.monotonic() - began)
-            return
+            return True
         self.watchdog.enter(attempt)
-        report = attempt.run()
-        if not self.watchdog.leave(attempt):
-            self.inbox.regain_thread()
-            return
-        if report is not None:
+        try:
+            report = attempt.run()
+        finally:
+            kept = self.watchdog.leave(attempt)
+        if kept and report is not None:
             self.completions.put(report)
             if report.outcome is AttemptOutcome.GIVEN_BACK:
                 self._pause_until = self.clock.monotonic() + self.PAUSE
-        self.inbox.done(self.clock.monotonic() - began)
-        self.dispatcher.wake()
+        return kept
 
     def give_back(self, claims: Iterable[Claimed]) -> None:
         """Return claims that no attempt was begun for."""

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Protocol
 
 from conveyor.contract import Log
+from conveyor.delivery.supervisor import Supervisor
 from conveyor.errors import Exit
 
 TICK = 0.05
@@ -90,3 +91,35 @@ def run_engine(
             break
     engine.stop()
     return code, replace
+
+
+def run_supervisor(
+    supervisor: Supervisor,
+    signals: Signals,
+    *,
+    idle: Callable[[], bool],
+    failed: Callable[[], bool],
+    grace: float,
+) -> Exit:
+    """Keep several engine processes running until told to stop or idle.
+
+    Args:
+        supervisor: Not yet started.
+        signals: Installed.
+        idle: Whether to end because nothing is left to do; asked once a second.
+        failed: Whether a delivery failed meanwhile; asked when it ended because it was idle.
+        grace: Seconds that the processes have to end.
+    """
+    code = Exit.OK
+    ticks = 0
+    while not signals.stop.wait(TICK):
+        supervisor.step()
+        if signals.reload.is_set():
+            signals.reload.clear()
+            supervisor.signal(signal.SIGHUP)
+        ticks += 1
+        if ticks % round(1 / TICK) == 0 and idle():
+            code = Exit.FAILED if failed() else Exit.OK
+            break
+    supervisor.stop(grace)
+    return code

@@ -56,6 +56,8 @@ _EXPIRE = move(Move.EXPIRE).values(
 _NEXT_EXPIRY = sa.select(sa.func.min(_D.expires_at)).where(is_(Status.PENDING))
 _OPEN = tuple(sa.select(sa.func.count()).where(is_(status)) for status in sorted(OPEN))
 
+_FAILED_SINCE = sa.select(_D.id).where(is_(Status.FAILED), _D.finished_at >= sa.bindparam("since")).limit(1)
+
 
 class Deliveries:
     """Reads of what was submitted and what became of it."""
@@ -126,6 +128,11 @@ class Deliveries:
         """How many deliveries are pending or delivering."""
         with self._database.read() as connection:
             return sum(connection.execute(statement).scalar_one() for statement in _OPEN)
+
+    def failed_since(self, since: int) -> bool:
+        """Whether a delivery failed at or after ``since`` (microseconds)."""
+        with self._database.read() as connection:
+            return connection.execute(_FAILED_SINCE, {"since": since}).first() is not None
 
     def counts(self, wanted: Filter) -> dict[Status, int]:
         """How many match, by status; statuses that have none are missing."""

@@ -1,0 +1,92 @@
+"""What one run of the command line shares: the config, opened on first use, and how to print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from conveyor.installation import Installation
+
+
+@dataclass
+class Session:
+    """The global options."""
+
+    config: Path | None = None
+    log_level: str = "info"
+    log_json: bool | None = None
+
+    def logging(self) -> None:
+        """Set logging up."""
+        from conveyor import log
+
+        log.configure(json=self.log_json, level=self.log_level)
+
+    @contextmanager
+    def installation(self) -> Iterator[Installation]:
+        """Open what the config describes, for the length of a verb.
+
+        Raises:
+            ConfigError: The config is missing or has mistakes.
+            LedgerError: The ledger cannot be opened.
+        """
+        from conveyor.installation import Installation
+
+        self.logging()
+        opened = Installation.open(self.config)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+def of(context: typer.Context) -> Session:
+    """The session of a verb."""
+    session: Session = context.find_root().obj
+    return session
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where people are talked to; wide when it is not a terminal, so that nothing is cut."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else 200, soft_wrap=True)
+
+
+def print_json(document: Any) -> None:
+    """JSON on standard output, readable."""
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str, styles: Mapping[str, str] = {}
+) -> None:
+    """A table, or the sentence ``empty`` when there is nothing to show."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, style=styles.get(name), overflow="fold")
+    count = 0
+    for row in rows:
+        table.add_row(*("" if cell is None else Text(str(cell)) for cell in row))
+        count += 1
+    if count:
+        console().print(table)
+    else:
+        typer.echo(empty)

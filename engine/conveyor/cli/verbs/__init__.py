@@ -1,0 +1,16 @@
+"""The verbs, one file for each group of them. Each file has ``register(app)``."""
+
+from __future__ import annotations
+
+import importlib
+
+import typer
+
+FILES = ("run",)
+"""In the order of ``conveyor --help``."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add all verbs to the app."""
+    for name in FILES:
+        importlib.import_module(f"conveyor.cli.verbs.{name}").register(app)
