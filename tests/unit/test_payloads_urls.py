@@ -40,9 +40,11 @@ class Handler(BaseHTTPRequestHandler):
         self._send(200, BODY, Content_Type="image/png; q=1")
 
     def _named(self) -> None:
-        self._send(
-            200, BODY, Content_Disposition="attachment; filename=\"x\"; filename*=UTF-8''..%2Fcaf%C3%A9.jpg"
-        )
+        names = "filename=\"x\"; filename*=UTF-8''..%2Fcaf%C3%A9.jpg"
+        self._send(200, BODY, Content_Disposition=f"attachment; {names}")
+
+    def _plain(self) -> None:
+        self._send(200, BODY, Content_Disposition='attachment; filename="folder/a b.gif"')
 
     def _short(self) -> None:
         self._send(200, BODY, length=len(BODY) + 1)
@@ -75,7 +77,7 @@ class Handler(BaseHTTPRequestHandler):
     def _file(self) -> None:
         self._send(302, b"", Location="file:///etc/passwd")
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         pass
 
 
@@ -106,6 +108,8 @@ def test_a_url_is_streamed_with_name_type_and_size(server: str, network: Network
 def test_the_servers_file_name_is_taken_without_its_folders(server: str, network: Network) -> None:
     with open_source(f"{server}/named", network) as source:
         assert (source.name, source.media_type) == ("café.jpg", "image/jpeg")
+    with open_source(f"{server}/plain", network) as source:
+        assert (source.name, source.media_type) == ("a b.gif", "image/gif")
 
 
 def test_an_answer_of_unknown_length(server: str, network: Network) -> None:
@@ -141,7 +145,7 @@ def test_redirects_are_followed_under_the_policy(server: str, network: Network) 
 
 
 def test_private_addresses_are_refused_without_permission(server: str) -> None:
-    with pytest.raises(ConveyorError, match="allow_private|127"):
+    with pytest.raises(ConveyorError, match=r"127\.0\.0\.1"):
         open_source(f"{server}/photo", Network())
     assert Handler.seen == []
 
