@@ -56,7 +56,11 @@ _EXPIRE = move(Move.EXPIRE).values(
 _NEXT_EXPIRY = sa.select(sa.func.min(_D.expires_at)).where(is_(Status.PENDING))
 _OPEN = tuple(sa.select(sa.func.count()).where(is_(status)) for status in sorted(OPEN))
 
-_FAILED_SINCE = sa.select(_D.id).where(is_(Status.FAILED), _D.finished_at >= sa.bindparam("since")).limit(1)
+_FAILED_SINCE = (
+    sa.select(_D.id)
+    .where(is_(Status.FAILED), _D.finished_at.is_not(None), _D.finished_at >= sa.bindparam("since"))
+    .limit(1)
+)
 
 
 class Deliveries:
