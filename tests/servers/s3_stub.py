@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from conveyor.testing.ports import LOOPBACK
+from servers.tls import Certificates
 
 
 @dataclass
@@ -46,8 +48,8 @@ class Stub:
 
 
 @contextmanager
-def answering(*answers: Answer) -> Iterator[Stub]:
-    """Serve these answers on a free port."""
+def answering(*answers: Answer, certificates: Certificates | None = None) -> Iterator[Stub]:
+    """Serve these answers on a free port, over TLS with certificates."""
     stub = Stub(list(answers))
 
     class Handler(BaseHTTPRequestHandler):
@@ -73,6 +75,11 @@ def answering(*answers: Answer) -> Iterator[Stub]:
     server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
     server.daemon_threads = True
     stub.url = f"http://{LOOPBACK}:{server.server_address[1]}"
+    if certificates is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates.certificate, certificates.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        stub.url = stub.url.replace("http:", "https:")
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

@@ -7,10 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from servers.s3_stub import Answer, Stub, answering
+from servers.tls import make_certificates
 
 from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind, Target
 from conveyor.network import Network
@@ -305,3 +308,86 @@ def test_options_of_the_object_stand_on_the_upload_not_on_its_parts() -> None:
     assert begin["x-amz-acl"] == "private"
     assert not {"cache-control", "x-amz-acl", "x-amz-meta-conveyor-delivery"} & set(part)
     assert "content-md5" in part
+
+
+@pytest.mark.parametrize("more", [{}, PARTS], ids=["one request", "parts"])
+def test_over_tls_bodies_keep_their_length(tmp_path: Path, more: dict[str, Any]) -> None:
+    """The SDK's default over TLS is a chunked body with a trailer, which most compatible stores refuse."""
+    certificates = make_certificates(tmp_path)
+    answers = [BEGUN, PART, Answer(403, "AccessDenied")] if more else [STORED]
+    more = {"ca_bundle": certificates.ca, "sign_payload": False, **more}
+    with answering(*answers, certificates=certificates) as stub, connector(stub.url, **more) as made:
+        try:
+            made.deliver(make_parcel(2 << 20), TARGET, HarnessContext())
+        except DeliveryError as error:
+            assert error.kind is ErrorKind.CONFIG  # noqa: PT017 (the completion is refused, the part is what counts)
+    (body,) = [headers for verb, _, headers in stub.requests if verb == "PUT"]
+    assert body["content-length"] == str(2 << 20)
+    assert not {"transfer-encoding", "content-encoding", "x-amz-trailer"} & set(body)
+
+
+@pytest.mark.parametrize("trusted", ["stranger", None])
+def test_a_certificate_of_nobody_we_trust(tmp_path: Path, trusted: str | None) -> None:
+    certificates = make_certificates(tmp_path)
+    more = {"ca_bundle": certificates.stranger} if trusted else {}
+    with answering(STORED, certificates=certificates) as stub:
+        told = failure(stub, **more)
+        assert stub.requests == []
+    assert told.kind is ErrorKind.CONFIG
+    assert "ca_bundle" in str(told.hint)
+
+
+def test_verification_can_be_turned_off(tmp_path: Path) -> None:
+    with answering(STORED, certificates=make_certificates(tmp_path)) as stub:
+        deliver(stub, verify_tls=False)
+
+
+def test_a_ca_file_that_cannot_be_read_is_configuration(stub: Stub, tmp_path: Path) -> None:
+    told = failure(stub, ca_bundle=tmp_path / "missing.pem")
+    assert told.kind is ErrorKind.CONFIG
+    assert "missing.pem" in told.message
+
+
+def test_an_assumed_role_is_asked_for_once(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    import botocore.client
+
+    asked: list[dict[str, Any]] = []
+    real = botocore.client.BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def call(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
+        if operation != "AssumeRole":
+            return real(client, operation, parameters)
+        assert type(client._endpoint.http_session).__name__ == "PolicedSession"
+        asked.append(parameters)
+        keys = {"AccessKeyId": "ROLEKEY", "SecretAccessKey": "role-secret", "SessionToken": "role-token"}
+        return {"Credentials": {**keys, "Expiration": datetime.now(UTC) + timedelta(hours=1)}}
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", call)
+    role = {"role_arn": "arn:aws:iam::123456789012:role/photos", "external_id": "ext-1"}
+    with connector(stub.url, **role) as made:
+        for _ in range(2):
+            made.deliver(make_parcel(10), TARGET, HarnessContext())
+    assert len(asked) == 1
+    assert asked[0]["RoleArn"] == role["role_arn"]
+    assert asked[0]["ExternalId"] == "ext-1"
+    headers = stub.requests[0][2]
+    assert "Credential=ROLEKEY/" in headers["authorization"]
+    assert headers["x-amz-security-token"] == "role-token"
+
+
+def test_the_machines_own_credentials(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "MACHINEKEY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "machine-secret")
+    headers = deliver(stub, access_key=None, secret_key=None)
+    assert "Credential=MACHINEKEY/" in headers["authorization"]
+
+
+def test_no_credentials_at_all(stub: Stub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    told = failure(stub, access_key=None, secret_key=None)
+    assert told.kind is ErrorKind.AUTH_REVOKED
+    assert stub.requests == []
