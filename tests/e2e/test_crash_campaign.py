@@ -1,0 +1,130 @@
+"""Engines die at random while they deliver; nothing is lost, and files exist exactly once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers.s3 import S3Server
+from servers.ssh import SshServer
+
+from conveyor.receiver import Receiver
+from e2e import campaign
+from e2e.kit import Place
+
+
+def s3_destination(server: S3Server, bucket: str) -> dict[str, Any]:
+    return {
+        "type": "s3",
+        "endpoint": server.url,
+        "region": server.region,
+        "bucket": bucket,
+        "access_key": server.access_key,
+        "secret_key": server.secret_key,
+    }
+
+
+def sftp_destination(server: SshServer, folder: str) -> dict[str, Any]:
+    return {
+        "type": "sftp",
+        "host": server.host,
+        "port": server.port,
+        "username": server.username,
+        "private_key": server.keys.client_key.read_text(),
+        "host_key": server.keys.host_public,
+        "remote_path": folder,
+    }
+
+
+def bucket_holds(server: S3Server, bucket: str) -> campaign.Held:
+    def look() -> Mapping[str, str]:
+        client = server.client()
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        bodies = {key: client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+        uploads = client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+        return {
+            **{key: hashlib.sha256(body).hexdigest() for key, body in bodies.items()},
+            **{f"unfinished upload of {upload['Key']}": "" for upload in uploads},
+        }
+
+    return look
+
+
+def folder_holds(folder: Path) -> campaign.Held:
+    def look() -> Mapping[str, str]:
+        return {
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+
+    return look
+
+
+def carry_out(
+    place: Callable[..., Place],
+    receiver: Receiver,
+    hook: dict[str, Any],
+    s3: S3Server,
+    sftp: SshServer,
+    *,
+    files: int,
+    kills: int,
+    seed: int,
+) -> campaign.Findings:
+    bucket = f"crash-{seed}-{files}"
+    s3.client().create_bucket(Bucket=bucket)
+    folder = sftp.root / bucket
+    folder.mkdir()
+    short = {"retry": {"schedule": ["200ms", "500ms", "1s", "2s", "4s"]}, "limits": {"concurrency": 8}}
+    engine = place(
+        hook={**hook, **short},
+        bucket={**s3_destination(s3, bucket), **short},
+        partner={**sftp_destination(sftp, f"{sftp.base}/{bucket}"), **short},
+    )
+    digests = campaign.submit(engine, files, seed)
+    done, seconds = campaign.run(engine, kills=kills, seed=seed)
+    posts = Counter(r.delivery_id for r in receiver.received)
+    found = campaign.check(
+        engine,
+        digests,
+        {"bucket": bucket_holds(s3, bucket), "partner": folder_holds(folder)},
+        {"hook": posts},
+    )
+    found.kills, found.seconds = done, seconds
+    return found
+
+
+@pytest.mark.server
+def test_a_small_campaign(
+    place: Callable[..., Place],
+    receiver: Receiver,
+    hook: dict[str, Any],
+    moto_server: S3Server,
+    asyncssh_server: SshServer,
+) -> None:
+    found = carry_out(place, receiver, hook, moto_server, asyncssh_server, files=120, kills=4, seed=7)
+    print(found)
+    assert not found.wrong, found
+    assert found.deliveries == 360
+    assert found.kills == 4
+
+
+@pytest.mark.long
+@pytest.mark.server
+def test_the_campaign(
+    place: Callable[..., Place],
+    receiver: Receiver,
+    hook: dict[str, Any],
+    seaweed_server: S3Server,
+    sshd_server: SshServer,
+) -> None:
+    found = carry_out(place, receiver, hook, seaweed_server, sshd_server, files=6_667, kills=20, seed=11)
+    print(found)
+    assert not found.wrong, found
+    assert found.kills == 20
