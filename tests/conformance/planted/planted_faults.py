@@ -10,7 +10,7 @@ import dataclasses
 import http.client
 import io
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, ClassVar
 from urllib.parse import unquote
 
@@ -104,12 +104,20 @@ class AsksAfterPublishing(MemoryConnector):
         return receipt
 
 
+def _deaf_to_refusal(context: AttemptContext) -> Callable[..., None]:
+    def save(**state: Any) -> None:
+        with contextlib.suppress(AttemptCancelled):
+            context.save(**state)
+
+    return save
+
+
 class AsksTooEarly(MemoryConnector):
     def deliver(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
         context.before_commit()
         late = Wrapped(context)
         late.before_commit = lambda: None
-        late.save = lambda **state: None
+        late.save = _deaf_to_refusal(context)
         return super().deliver(parcel, target, late)  # type: ignore[arg-type]
 
 
@@ -135,7 +143,9 @@ class DecodesNames(MemoryConnector):
 
 class FlattensDeepFolders(MemoryConnector):
     def deliver(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
-        path = "/".join((*target.segments[:4], target.name)) if len(target.segments) > 5 else target.path
+        if len(target.segments) < 6:
+            return super().deliver(parcel, target, context)
+        path = "/".join((*target.segments[:4], target.name))
         receipt = super().deliver(parcel, dataclasses.replace(target, path=path), context)
         return dataclasses.replace(receipt, path=target.path)
 

@@ -83,7 +83,7 @@ FAULTS = (
     _fault("ClingsToItsSession", "lost_session_costs_one_restart", "session"),
     _fault("LoginsAreTransient", "trouble_has_its_kind", "kinds"),
     _fault("FullIsTransient", "trouble_has_its_kind", "kinds"),
-    _fault("TellsTheSecret", "trouble_has_its_kind", "secrets"),
+    _fault("TellsTheSecret", "trouble_has_its_kind", "secrets", gross=True),
     _fault("LogsTheSecret", "every_byte_arrives", "secrets", gross=True),
     _fault("ChecksNothing", "check_tells_the_same_truth", "check"),
     _fault("LeavesItsCanary", "check_is_content_and_leaves_nothing", "check"),
