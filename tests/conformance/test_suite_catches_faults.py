@@ -17,7 +17,7 @@ try:
 finally:
     sys.path.remove(str(HERE))
 
-COLLATERAL = 8
+COLLATERAL = 10
 """Most other tests that a narrow fault may break."""
 
 Outcomes = dict[str, dict[str, list[str]]]

@@ -10,7 +10,7 @@ import dataclasses
 import http.client
 import io
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, BinaryIO, ClassVar
 from urllib.parse import unquote
 
@@ -104,20 +104,14 @@ class AsksAfterPublishing(MemoryConnector):
         return receipt
 
 
-def _deaf_to_refusal(context: AttemptContext) -> Callable[..., None]:
-    def save(**state: Any) -> None:
-        with contextlib.suppress(AttemptCancelled):
-            context.save(**state)
-
-    return save
-
-
 class AsksTooEarly(MemoryConnector):
+    """Asks when it starts, and saves nothing that would tell it later."""
+
     def deliver(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
         context.before_commit()
         late = Wrapped(context)
         late.before_commit = lambda: None
-        late.save = _deaf_to_refusal(context)
+        late.save = lambda **state: None
         return super().deliver(parcel, target, late)  # type: ignore[arg-type]
 
 
