@@ -253,3 +253,12 @@ def test_a_new_cycle_has_a_fresh_budget_and_the_record_stays(sim: Simulation, he
     delivery = sim.delivery(ident)
     assert delivery.status is Status.DELIVERED
     assert (delivery.attempt, delivery.cycle) == (12, 2)
+
+
+def test_a_name_that_had_to_change_is_named_in_the_receipt(sim: Simulation, here: Script) -> None:
+    ident = sim.submit(filename="a/b.jpg")["here"]
+    sim.step()
+    receipt = sim.delivery(ident).receipt
+    assert receipt is not None
+    (change,) = receipt["name_changed"]
+    assert "a/b.jpg" in change

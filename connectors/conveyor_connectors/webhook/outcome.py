@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
 
 from conveyor.contract import DeliveryError, ErrorKind
 from conveyor.network import NetworkRefused
@@ -120,7 +120,9 @@ def unreachable(error: Exception, origin: str) -> DeliveryError:
             hint = "the port may not speak TLS: compare the URL"
         case NameResolutionError():
             message, hint = "the name was not found", "compare the URL's host, and this machine's DNS"
-        case ConnectTimeoutError() | TimeoutError():
+        case TimeoutError():
+            message = "no connection in time"
+        case ConnectTimeoutError() if not isinstance(error, NewConnectionError):
             message = "no connection in time"
         case OSError():
             message = f"no connection: {error.strerror or error}"

@@ -24,7 +24,7 @@ from conveyor.config.shape import canonical, shape_of, unknown_keys
 from conveyor.contract import ConflictPolicy, ConnectorSpec
 from conveyor.errors import ConveyorError, Problem
 from conveyor.network import Network
-from conveyor.paths import DEFAULT_TEMPLATE
+from conveyor.paths import DEFAULT_TEMPLATE, mistakes
 from conveyor.registry import Registry
 
 _NOWHERE = Mark("", 0, 0)
@@ -205,6 +205,18 @@ class _Draft:
                 self.options = self.model.model_validate(own, context=context)
             except ValidationError as error:
                 report(error, self.model, self.tree.without(COMMON_KEYS), self.path, self.found)
+
+        self._check_literals()
+
+    def _check_literals(self) -> None:
+        """Literal text of the path template that this type refuses: no job could make it right."""
+        if self.common is None or self.spec is None or self.common.path_template is None:
+            return
+        template = template_of(self.common.path_template)
+        for mistake in mistakes(template, self.spec.capabilities.names):
+            mark = self.tree.place(("path_template",)) or _NOWHERE
+            fault = Fault(f"type {self.spec.type} refuses {mistake}", mark, "change the literal text")
+            self.found.append(((*self.path, "path_template"), fault))
 
     def _with_presets(self, own: dict[str, Any], spec: ConnectorSpec) -> dict[str, Any]:
         for key, value in spec.presets.items():

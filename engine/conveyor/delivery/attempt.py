@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +39,7 @@ from conveyor.retry import RetryPolicy
 if TYPE_CHECKING:
     from conveyor.config import Destination
     from conveyor.delivery.context import Lease
+    from conveyor.delivery.placing import Placer
     from conveyor.delivery.pool import Checkout, ConnectorPool
     from conveyor.keyring import Keyring
     from conveyor.ledger.cleanups import Cleanups
@@ -98,7 +98,7 @@ class Attempt:
         claim: The delivery that this process holds.
         destination: Its destination, as of the claim.
         endpoint: :func:`endpoint_of` the destination.
-        place: Renders the path again, to learn why the claim could not.
+        placer: Renders the path again: to learn why the claim could not, and what was changed in it.
         bench: What attempts work with.
         log: A logger bound to the delivery.
         block: The destination's block that this attempt probes, if any.
@@ -110,14 +110,14 @@ class Attempt:
         destination: Destination,
         *,
         endpoint: str,
-        place: Callable[[JobRecord, str, int], Placement],
+        placer: Placer,
         bench: Bench,
         log: Log,
         block: Block | None = None,
     ) -> None:
         self.claim = claim
         self.destination = destination
-        self._place = place
+        self._placer = placer
         self._bench = bench
         self._log = log
         self._block = block
@@ -173,7 +173,9 @@ class Attempt:
     def _deliver(self) -> Receipt:
         claim = self.claim
         self._recall()
-        placement = claim.placement or self._place(claim.job, claim.delivery_id, claim.cycle)
+        placement = claim.placement or self._placer(
+            self.destination, claim.job, claim.delivery_id, claim.cycle
+        )
         self._refuse_undeclared(placement)
         self._bench.payloads.verify(claim.job.payload)
         parcel = parcel_of(claim.job, claim.delivery_id, self._bench.payloads)
@@ -274,7 +276,17 @@ class Attempt:
 
     def _delivered(self, receipt: Receipt) -> AttemptReport:
         report = self._report(AttemptOutcome.DELIVERED, effects.delivered(self.claim))
-        return replace(report, receipt=_document(receipt))
+        return replace(report, receipt={**_document(receipt), **self._name_changes()})
+
+    def _name_changes(self) -> dict[str, Any]:
+        """What had to change in the path for the destination's sake, for the receipt."""
+        claim = self.claim
+        if claim.placement is None:
+            return {}
+        changes = self._placer.changes(
+            self.destination, claim.job, claim.delivery_id, claim.cycle, claim.placement.path
+        )
+        return {"name_changed": list(changes)} if changes else {}
 
     def _failed(self, error: DeliveryError) -> AttemptReport:
         rules = effects.Rules(self.destination.retry, self.destination.max_retry_after)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from conveyor.clock import Clock
 from conveyor.ids import new as new_id
 from conveyor.ledger.records import WorkerRecord
+
+_WORKER = "wrk"
+_VISITOR = "vst"
+"""Prefix of a worker's id that serves some destinations only, for a while: `send --wait`, a sample."""
 
 
 def _read(path: str) -> str:
@@ -38,13 +43,13 @@ def process_start(pid: int) -> str | None:
     return None if fields[0] in ("Z", "X") else fields[19]
 
 
-def this_worker(clock: Clock, threads: int) -> WorkerRecord:
-    """A fresh identity for this process."""
+def this_worker(clock: Clock, threads: int, *, visiting: bool = False) -> WorkerRecord:
+    """A fresh identity for this process; ``visiting`` when it serves some destinations only."""
     host, boot, namespace = _machine()
     pid = os.getpid()
     now = clock.now()
     return WorkerRecord(
-        id=new_id("wrk", clock),
+        id=new_id(_VISITOR if visiting else _WORKER, clock),
         host=host,
         boot_id=boot,
         pid_namespace=namespace,
@@ -65,3 +70,20 @@ def is_dead(worker: WorkerRecord) -> bool:
     if not boot or (worker.host, worker.boot_id, worker.pid_namespace) != (host, boot, namespace):
         return False
     return process_start(worker.pid) != worker.pid_start
+
+
+def serving(workers: Iterable[WorkerRecord], now: int) -> list[WorkerRecord]:
+    """Those that take whatever falls due: alive as far as one can tell, not leaving, not visiting.
+
+    Args:
+        workers: As the ledger knows them.
+        now: Microseconds.
+    """
+    return [
+        worker
+        for worker in workers
+        if worker.lease_until > now
+        and not worker.draining
+        and not worker.id.startswith(f"{_VISITOR}_")
+        and not is_dead(worker)
+    ]

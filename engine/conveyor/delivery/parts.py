@@ -77,7 +77,7 @@ class Parts:
         self.shop = shop
         self.settings = settings
         self.clock = clock
-        self.me = this_worker(clock, settings.threads)
+        self.me = this_worker(clock, settings.threads, visiting=settings.only is not None)
         self.log = log.get(worker=self.me.id)
         self.draining = threading.Event()
         self.worn_out = threading.Event()
@@ -210,7 +210,7 @@ class Parts:
             claim,
             destination,
             endpoint=self._endpoint(destination),
-            place=lambda job, delivery_id, cycle: self._placer(destination, job, delivery_id, cycle),
+            placer=self._placer,
             bench=self._bench,
             log=bound,
             block=self.dispatcher.probe_of(claim),

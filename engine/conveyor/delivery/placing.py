@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind
 from conveyor.ledger.records import JobRecord, Placement
-from conveyor.paths import PathError, Values, place
+from conveyor.paths import PathError, Placed, Values, place
 
 if TYPE_CHECKING:
     from conveyor.config import Destination
@@ -32,16 +32,29 @@ class Placer:
         Raises:
             DeliveryError: NAME, when the template renders to nothing that can be a path.
         """
+        placed = self._placed(destination, job, delivery_id, cycle)
+        return Placement(placed.path, destination.conflict)
+
+    def changes(
+        self, destination: Destination, job: JobRecord, delivery_id: str, cycle: int, path: str
+    ) -> tuple[str, ...]:
+        """Why ``path`` is not what the template rendered; empty when it is, or when the template changed."""
+        try:
+            placed = self._placed(destination, job, delivery_id, cycle)
+        except DeliveryError:
+            return ()
+        return tuple(map(str, placed.changes)) if placed.path == path else ()
+
+    def _placed(self, destination: Destination, job: JobRecord, delivery_id: str, cycle: int) -> Placed:
         values = Values.of(
             job, delivery_id, destination.id, destination.labels, time_zone=self._time_zone, cycle=cycle
         )
         headroom = RENAME_HEADROOM if destination.conflict is ConflictPolicy.RENAME else 0
         rules = destination.spec.capabilities.names
         try:
-            placed = place(destination.template, rules, values, headroom=headroom)
+            return place(destination.template, rules, values, headroom=headroom)
         except PathError as error:
             raise DeliveryError(ErrorKind.NAME, str(error), hint="change path_template") from None
-        return Placement(placed.path, destination.conflict)
 
     def attempt(
         self, destination: Destination, job: JobRecord, delivery_id: str, cycle: int
