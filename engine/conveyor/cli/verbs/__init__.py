@@ -6,7 +6,7 @@ import importlib
 
 import typer
 
-FILES = ("run",)
+FILES = ("send", "run", "demo")
 """In the order of ``conveyor --help``."""
 
 
