@@ -117,14 +117,25 @@ class Submitter:
         self._publish([ready])
         return self._record([ready])[0]
 
-    def submit_many(self, items: Iterable[Item], *, progress: Progress | None = None) -> list[Submitted]:
+    def submit_many(
+        self,
+        items: Iterable[Item],
+        *,
+        progress: Progress | None = None,
+        done: list[Submitted] | None = None,
+    ) -> list[Submitted]:
         """Submit many, up to 64 files in one commit; much faster than one by one.
+
+        Args:
+            items: In this order.
+            progress: Told the number of bytes of each chunk that was read.
+            done: Filled with the answers, commit by commit; right also when this raises.
 
         Raises:
             BatchError: An item was refused. All before it were submitted, none after it.
             PayloadError, LedgerError: As in :meth:`submit`; earlier commits stand.
         """
-        done: list[Submitted] = []
+        done = [] if done is None else done
         batch: list[_Ready] = []
         try:
             for number, item in enumerate(items):
