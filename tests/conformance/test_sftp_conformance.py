@@ -52,7 +52,7 @@ def _login(server: SshServer) -> dict[str, Any]:
 
 
 class ThroughTheServer(FolderObserver):
-    """Reads the server's files; changes them by paramiko's own SFTP client, since rclone remembers folders."""
+    """Reads the server's files; changes them by paramiko's own client, since rclone remembers folders."""
 
     def __init__(self, server: SshServer) -> None:
         super().__init__(server.root)
@@ -126,7 +126,8 @@ class TestAsyncSsh(ConnectorSuite):
     def bench(cls, asyncssh_server: SshServer) -> Bench:
         options = {**_login(asyncssh_server), "password": asyncssh_server.password}
         del options["private_key"]
-        return sftp_bench(asyncssh_server, options=options, wrong_credentials={"password": "not-the-password"})
+        wrong = {"password": "not-the-password"}
+        return sftp_bench(asyncssh_server, options=options, wrong_credentials=wrong)
 
 
 class TestWithoutPosixRename(ConnectorSuite):

@@ -92,6 +92,7 @@ class Publisher:
                 return False
             self._client.remove(temporary)
             return True
+        context.before_commit()  # no waiting for a turn that may not be used
         with _publishing.take(f"{self._server} {final}", context.check):
             if self._client.lstat(final) is not None:
                 return False
