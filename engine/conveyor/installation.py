@@ -226,6 +226,7 @@ class Installation:
 
 def _sources(config: Config, ledger: Ledger) -> DestinationSource:
     from conveyor.config import ChainSource, LedgerSource
+    from conveyor.config.retyped import Retyped
 
     managed = LedgerSource(ledger.destinations, config.source)
-    return ChainSource(config.source, managed)
+    return Retyped(ChainSource(config.source, managed), ledger.health.known_types)

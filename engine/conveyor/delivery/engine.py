@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from conveyor.clock import Clock, SystemClock
 from conveyor.delivery.context import Stop
 from conveyor.delivery.parts import Parts, WorkerSettings, Workshop
+from conveyor.ledger.records import Filter, Status
 
 if TYPE_CHECKING:
     from dramatiq.worker import Worker
@@ -92,16 +93,15 @@ class Engine:
         self.parts.dispatcher.ring()
 
     def idle(self, horizon: float = 0.0) -> bool:
-        """Nothing runs, and nothing that may be served is due within ``horizon`` seconds."""
+        """Nothing runs, here or elsewhere, and nothing that may be served is due within ``horizon`` seconds.
+
+        A delivery of a process that died counts as running until it is reaped.
+        """
         parts = self.parts
-        return (
-            not parts.inbox.running
-            and not parts.watchdog.running()
-            and parts.completions.idle()
-            and not parts.dispatcher.due_within(horizon)
-            and not parts.inbox.running
-            and parts.completions.idle()
-        )
+        if parts.inbox.running or parts.watchdog.running() or not parts.completions.idle():
+            return False
+        leased = parts.shop.ledger.deliveries.counts(Filter(statuses=frozenset({Status.DELIVERING})))
+        return not leased and not parts.dispatcher.due_within(horizon) and not parts.inbox.running
 
     @property
     def running(self) -> int:
