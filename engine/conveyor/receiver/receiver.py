@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -63,12 +63,17 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request and how it was answered."""
+    """One request and how it was answered.
+
+    Attributes:
+        verdicts: For each signature header that came, whether it is right; empty where none was looked at.
+    """
 
     delivery_id: str | None
     status: int
     note: str
     received: Received | None = None
+    verdicts: Mapping[str, bool] = field(default_factory=dict)
 
 
 class Receiver:
@@ -177,7 +182,8 @@ class Receiver:
         try:
             verifier = self._spool(incoming, spool)
             if scripted is not None:
-                return _scripted(scripted), Request(delivery, scripted.status, "as asked")
+                verdicts = verifier.verdicts()
+                return _scripted(scripted), Request(delivery, scripted.status, "as asked", None, verdicts)
             return self._accept(incoming, spool, verifier, delivery)
         finally:
             spool.unlink(missing_ok=True)
@@ -206,9 +212,10 @@ class Receiver:
             except Unreadable as error:
                 problem = (400, str(error))
         if problem is not None:
-            return Reply(problem[0], problem[1].encode() + b"\n"), Request(delivery, *problem)
+            request = Request(delivery, *problem, None, verifier.verdicts())
+            return Reply(problem[0], problem[1].encode() + b"\n"), request
         note = "received again" if received.duplicate else "saved"
-        return Reply(200, b"ok\n"), Request(delivery, 200, note, received)
+        return Reply(200, b"ok\n"), Request(delivery, 200, note, received, verifier.verdicts())
 
     def _keep(self, incoming: Incoming, spool: Path, verifier: Verifier, delivery: str) -> Received:
         headers = incoming.headers

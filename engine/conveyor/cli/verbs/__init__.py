@@ -6,7 +6,7 @@ import importlib
 
 import typer
 
-FILES = ("send", "run", "demo")
+FILES = ("config", "listen", "send", "run", "demo")
 """In the order of ``conveyor --help``."""
 
 

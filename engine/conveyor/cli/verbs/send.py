@@ -31,8 +31,8 @@ HELP = """Submit files for delivery; prints a job id for each.
 
 When it returns, files and jobs are stored and survive a power failure; `conveyor run` delivers them.
 
-With --wait it ends once all is delivered (exit 0), something failed or is held (1), or --timeout is over (75).
-Where no worker is running and the ledger is a file, it delivers them itself meanwhile.
+With --wait it ends once all is delivered (exit 0), something failed or is held (1), or --timeout is over
+(75). Where no worker is running and the ledger is a file, it delivers them itself meanwhile.
 
 Example: conveyor send photo.jpg --to backend,archive --tag order:7 --wait
 """
