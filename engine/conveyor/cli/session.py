@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,16 +72,29 @@ def print_json(document: Any) -> None:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str, styles: Mapping[str, str] = {}
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    empty: str,
+    styles: Mapping[str, str] = {},
+    whole: Collection[str] = (),
 ) -> None:
-    """A table, or the sentence ``empty`` when there is nothing to show."""
+    """A table, or the sentence ``empty`` when there is nothing to show.
+
+    Args:
+        columns: Their names.
+        rows: The cells; None is an empty one.
+        empty: Said in place of a table without rows.
+        styles: Of some columns.
+        whole: Columns that are never broken: ids, which people copy.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in columns:
-        table.add_column(name, style=styles.get(name), overflow="fold")
+        table.add_column(name, style=styles.get(name), overflow="fold", no_wrap=name in whole)
     count = 0
     for row in rows:
         table.add_row(*("" if cell is None else Text(str(cell)) for cell in row))

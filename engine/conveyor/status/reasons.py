@@ -39,7 +39,7 @@ _WAITING = frozenset({Reason.QUEUED, Reason.RETRYING, Reason.THROTTLED})
 CURES: Mapping[Reason, str] = {
     Reason.PAUSED: "conveyor resume {id}",
     Reason.INACTIVE: "set is_active: true for {id}",
-    Reason.REMOVED: "configure {id} again, or conveyor cancel what waits for it",
+    Reason.REMOVED: "configure {id} again, or conveyor cancel --destination {id}",
     Reason.INVALID_CONFIG: "conveyor validate shows the mistake",
     Reason.NEEDS_LOGIN: "put the credentials of {id} right, then conveyor resume {id}",
     Reason.QUOTA: "make room at {id}; it is probed, or conveyor resume {id}",
@@ -82,6 +82,12 @@ def is_held(reason: Reason | None) -> bool:
     return reason is not None and reason not in _WAITING
 
 
+def cure_of(reason: Reason | None, destination: str) -> str | None:
+    """What ends a hold of a destination; None when there is nothing to do."""
+    cure = None if reason is None else CURES.get(reason)
+    return None if cure is None else cure.format(id=destination)
+
+
 class Standing:
     """Tells status and reason of deliveries, from one reading of config and health."""
 
@@ -111,9 +117,7 @@ class Standing:
     def cure(self, delivery: DeliveryRecord) -> str | None:
         """What ends the hold of a delivery; None when it is not held."""
         reason = self.hold(delivery.destination) if delivery.status is Status.PENDING else None
-        if reason is None or reason not in CURES:
-            return None
-        return CURES[reason].format(id=delivery.destination)
+        return cure_of(reason, delivery.destination)
 
     def held_destinations(self, known: frozenset[str]) -> frozenset[str]:
         """Those of ``known`` whose pending deliveries are held."""

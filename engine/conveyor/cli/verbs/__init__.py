@@ -6,7 +6,21 @@ import importlib
 
 import typer
 
-FILES = ("config", "listen", "send", "run", "demo")
+FILES = (
+    "config",
+    "send",
+    "run",
+    "status",
+    "deliveries",
+    "show",
+    "orders",
+    "destinations",
+    "connectors",
+    "render",
+    "listen",
+    "upkeep",
+    "demo",
+)
 """In the order of ``conveyor --help``."""
 
 
