@@ -12,7 +12,7 @@ import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, runtime_checkable
 
 from conveyor.paths.names import NameRules
 
@@ -44,8 +44,10 @@ __all__ = [
     "Parcel",
     "Receipt",
     "Scope",
+    "ServerKey",
     "State",
     "Target",
+    "TrustsServer",
 ]
 
 CONTRACT_VERSION = 1
@@ -452,6 +454,39 @@ class Connector(Protocol):
 
     def close(self) -> None:
         """Release sockets and threads. Idempotent; never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKey:
+    """The key that a server shows, for a person to compare.
+
+    Attributes:
+        line: What to pin: ``ssh-ed25519 AAAA…``.
+        fingerprint: The short form that the server's operator can confirm.
+        trusted: True when it is the one trusted already, False when another one is, None when none is yet.
+    """
+
+    line: str
+    fingerprint: str
+    trusted: bool | None = None
+
+
+@runtime_checkable
+class TrustsServer(Protocol):
+    """What a connector has beside :class:`Connector` when its server is known by a key, as with SSH.
+
+    ``conveyor trust`` asks for it: it shows the key, and calls :meth:`trust` once a person has confirmed it.
+    """
+
+    def host_key(self) -> ServerKey:
+        """Connect, send no credential, and tell the key that the server shows now."""
+
+    def trust(self, line: str) -> None:
+        """Trust this key from now on, in place of an older one, for every process.
+
+        Raises:
+            DeliveryError: CONFIG, when the config pins a key itself, which then decides.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from conveyor.contract import (
     FoundKind,
     Parcel,
     Receipt,
+    ServerKey,
     State,
     Target,
 )
@@ -29,7 +30,7 @@ from conveyor_connectors.ftp.sftp.errors import of_status
 from conveyor_connectors.ftp.sftp.folders import removed, require_folder, sweep
 from conveyor_connectors.ftp.sftp.publish import Publisher
 from conveyor_connectors.ftp.sftp.session import Session, connect, scan_host_key
-from conveyor_connectors.ftp.sftp.trust import remember
+from conveyor_connectors.ftp.sftp.trust import is_known, remember
 from conveyor_connectors.ftp.spec import CAPABILITIES
 
 _TRUSTED_FOR = 2.0
@@ -109,9 +110,10 @@ class SftpConnector:
 
     # --- trust ----------------------------------------------------------------------------------
 
-    def host_key(self) -> tuple[str, str]:
-        """The key that the server shows now: its line, and its fingerprint. For ``conveyor trust``."""
-        return scan_host_key(self._options.host, self._options.port, self._env.network)
+    def host_key(self) -> ServerKey:
+        """The key that the server shows now. For ``conveyor trust``."""
+        line, fingerprint = scan_host_key(self._options.host, self._options.port, self._env.network)
+        return ServerKey(line, fingerprint, is_known(line, self._options, self._env))
 
     def trust(self, line: str) -> None:
         """Remember ``line`` as the server's key, in place of an older one. For ``conveyor trust``."""

@@ -39,10 +39,28 @@ def require_trusted(shown: HostKey, options: FtpOptions, env: ConnectorEnv) -> N
         raise _changed(shown, options, env, "the key remembered from an earlier connection")
 
 
+def is_known(line: str, options: FtpOptions, env: ConnectorEnv) -> bool | None:
+    """Whether ``line`` is trusted already; None when nothing is trusted yet."""
+    known = [HostKey.parse(pin) for pin in known_keys(options, env)]
+    return HostKey.parse(line) in known if known else None
+
+
 def remember(line: str, options: FtpOptions, env: ConnectorEnv) -> None:
-    """Trust ``line`` from now on, in place of what was remembered; for ``conveyor trust``."""
-    name = memory_name(options.host, options.port)
+    """Trust ``line`` from now on, in place of what was remembered; for ``conveyor trust``.
+
+    Raises:
+        DeliveryError: CONFIG, when the config pins another key: what is remembered would never be asked for.
+    """
     key = HostKey.parse(line)
+    if options.host_keys:
+        if key not in [HostKey.parse(pin) for pin in options.host_keys]:
+            raise DeliveryError(
+                ErrorKind.CONFIG,
+                "the host_key of the config decides, and it is another one",
+                hint=f'set host_key: "{key.line}" in the config',
+            )
+        return
+    name = memory_name(options.host, options.port)
     if env.memory.get(name) != key.line:
         env.memory.forget(name)
         env.memory.put_if_absent(name, key.line)

@@ -15,6 +15,8 @@ FILES = (
     "show",
     "orders",
     "destinations",
+    "check",
+    "trust",
     "connectors",
     "render",
     "listen",

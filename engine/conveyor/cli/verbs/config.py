@@ -25,7 +25,7 @@ Without --type it works at once: one webhook destination that `conveyor listen` 
 Example: conveyor init --type s3 --type sftp
 """
 
-VALIDATE_HELP = """Check the config: every mistake with file, line, column and cure; exit 78 when there is one.
+VALIDATE_HELP = """Check the config: every mistake with file, line, column and cure; exit 78 if there is any.
 
 --strict also wants that all plugins load and that each destination's SDK is installed.
 
