@@ -83,11 +83,8 @@ def expect_copy(bench: Bench, path: str, parcel: Parcel, promise: str = "bytes")
     seen = bench.eyes.sha256(path)
     names = sorted(bench.eyes.names())
     keeps(promise, seen is not None, f"nothing is readable at {path!r}; the destination holds {names}")
-    keeps(
-        promise,
-        seen == parcel.digests["sha256"],
-        f"{path!r} holds {_difference(bench, path, parcel)}",
-    )
+    if seen != parcel.digests["sha256"]:  # the difference is read only when there is one: that takes long
+        keeps(promise, False, f"{path!r} holds {_difference(bench, path, parcel)}")
 
 
 def expect_only(bench: Bench, promise: str, *paths: str) -> None:
