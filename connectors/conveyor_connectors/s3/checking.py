@@ -94,9 +94,9 @@ def _precondition_step(
         return CheckStep("create only", True, "the store honours If-None-Match")
     except NoPreconditions:
         preconditions.learn(False)
-        return CheckStep("create only", False, "the store has no If-None-Match: Conveyor looks first")
+        return CheckStep("create only", True, "the store has no If-None-Match: Conveyor looks first")
     preconditions.learn(False)
-    return CheckStep("create only", False, "the store ignores If-None-Match: Conveyor looks first")
+    return CheckStep("create only", True, "the store ignores If-None-Match: Conveyor looks first")
 
 
 def _delete_step(bucket: Bucket, key: str, version: str | None, context: AttemptContext) -> CheckStep:

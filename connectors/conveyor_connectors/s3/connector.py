@@ -23,7 +23,7 @@ from conveyor_connectors.s3.checking import check
 from conveyor_connectors.s3.client import CLIENTS
 from conveyor_connectors.s3.errors import classify
 from conveyor_connectors.s3.multipart import Upload
-from conveyor_connectors.s3.objects import SHA256, Bucket, Head, stored_from
+from conveyor_connectors.s3.objects import SHA256, Bucket, Head, forbidden, stored_from
 from conveyor_connectors.s3.options import S3Options
 from conveyor_connectors.s3.placing import Placer, is_own
 from conveyor_connectors.s3.preconditions import Preconditions
@@ -66,7 +66,7 @@ class S3Connector:
             try:
                 head = self._require().head(key, context)
             except DeliveryError as error:
-                if error.code == "403":
+                if forbidden(error):
                     return Found(FoundKind.UNSURE)
                 raise
             if head is None:

@@ -114,6 +114,11 @@ def stored_from(head: Head, parcel: Parcel) -> Stored:
     return Stored(head.etag, head.version, "size", None)
 
 
+def forbidden(error: DeliveryError) -> bool:
+    """The credentials are accepted and may not do this."""
+    return error.code in ("403", "AccessDenied")
+
+
 def version_of(answer: Any) -> str | None:
     """The version id of an answer; None without versioning (``null``: it is suspended)."""
     version = answer.get("VersionId")
@@ -163,7 +168,7 @@ class Bucket:
         except ClientError as error:
             if status_of(error) == 404 and code_of(error) != "NoSuchBucket":
                 return None
-            raise classify(error, "look at the object") from None
+            raise self._why(error, key, context) from None
         except Exception as error:
             raise classify(error, "look at the object") from None
         return Head(
@@ -173,6 +178,21 @@ class Bucket:
             version=version_of(answer),
             sha256=unb64(answer.get("ChecksumSHA256")),
         )
+
+    def _why(self, error: ClientError, key: str, context: Limits) -> DeliveryError:
+        """An answer to HEAD has no body that tells a wrong key from a missing permission; one to GET has."""
+        if status_of(error) in (400, 401, 403):
+            try:
+                with self._limits(context):
+                    self._client.get_object(Bucket=self._name, Key=key, Range="bytes=0-0", **self._key)[
+                        "Body"
+                    ].close()
+            except ClientError as told:
+                if status_of(told) == status_of(error):
+                    error = told
+            except Exception as failure:
+                return classify(failure, "look at the object")
+        return classify(error, "look at the object")
 
     def sha256(self, key: str, version: str | None, context: Limits) -> str:
         """Read the object back and hash it, hex."""

@@ -21,6 +21,7 @@ from conveyor_connectors.s3.objects import (
     NoPreconditions,
     Stored,
     Taken,
+    forbidden,
     md5_etag,
     stored_from,
 )
@@ -103,7 +104,7 @@ class Placer:
         try:
             return self._bucket.head(key, context)
         except DeliveryError as error:
-            if error.code == "403" and self._preconditions.known() is not False:
+            if forbidden(error) and self._preconditions.known() is not False:
                 return None
             raise
 
@@ -175,7 +176,7 @@ class Placer:
         try:
             self._bucket.head(key, context)
         except DeliveryError as error:
-            return error.code != "403"
+            return not forbidden(error)
         return True
 
     def _recognise(self, head: Head, parcel: Parcel, context: AttemptContext) -> Stored:
