@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from types import TracebackType
 
 from rich import box
@@ -82,7 +83,7 @@ class Board:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
         table.add_column("photo", no_wrap=True, overflow="ellipsis", ratio=3)
         for name, word in self._columns:
-            table.add_column(f"{name}\n{word}", min_width=14, ratio=2)
+            table.add_column(f"{name}\n{word}", min_width=12, ratio=2)
         for photo, deliveries in rows:
             table.add_row(photo, *(_cell(delivery) for delivery in deliveries))
         return table
@@ -96,17 +97,23 @@ def state(delivery: DeliveryStatus) -> str:
     """A delivery's state in a few words."""
     match delivery.status:
         case "delivered":
-            tries = "" if delivery.attempts == 1 else f", try {delivery.attempts}"
-            return f"✓ delivered{tries}"
+            return "✓ delivered" if delivery.attempts == 1 else f"✓ on try {delivery.attempts}"
         case "failed":
-            return f"✗ failed {delivery.failures}×"
+            return "✗ failed"
         case "pending" if delivery.state_reason == "throttled":
             return "paused: 429"
         case "pending" if delivery.state_reason == "retrying":
-            return f"retry {delivery.failures}/{(delivery.budget or 1) - 1} soon"
+            return f"retry in {_until(delivery.next_attempt_at):.0f} s"
         case "pending":
             return "queued"
         case "delivering":
             return "sending …"
         case other:
             return other
+
+
+def _until(moment: str | None) -> float:
+    """Seconds until a time as the API writes it; never negative."""
+    if moment is None:
+        return 0.0
+    return max(0.0, (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds())

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 WIDTH, HEIGHT = 320, 200
 
-NAMES = ("Grüße vom Meer 100%.png", "IMG_0001.png", "IMG_0001.png")
+NAMES = ("Grüße 100%.png", "IMG_0001.png", "IMG_0001.png")
 """As phones send them: not all ASCII, and not all different."""
 
 

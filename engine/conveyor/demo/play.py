@@ -28,7 +28,7 @@ COLUMNS = (
     ("shop", "webhook"),
     ("archive", "S3"),
     ("partner", "SFTP"),
-    ("crm", "webhook, broken"),
+    ("crm", "broken hook"),
 )
 SESSION = "demo"
 
