@@ -45,8 +45,8 @@ class HostKey:
             blob = base64.b64decode(words[1], validate=True)
         except binascii.Error:
             raise ValueError("the host key's second word is not base64; was it cut off?") from None
-        size = int.from_bytes(blob[:4], "big")
-        if blob[4 : 4 + size] != words[0].encode() or len(blob) <= 4 + size:
+        fields = _fields(blob)
+        if len(fields) < 2 or fields[0] != words[0].encode():
             raise ValueError(f"the host key's data is not that of an {words[0]} key; was it cut off?")
         return cls(words[0], blob)
 
@@ -60,6 +60,16 @@ class HostKey:
         """As OpenSSH prints it: ``SHA256:…``."""
         digest = hashlib.sha256(self.blob).digest()
         return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def _fields(blob: bytes) -> list[bytes]:
+    """The strings that a key's blob is made of (RFC 4253, 6.6); none when it does not end with one's end."""
+    fields, at = [], 0
+    while at < len(blob):
+        end = at + 4 + int.from_bytes(blob[at : at + 4], "big")
+        fields.append(blob[at + 4 : end])
+        at = end
+    return fields if at == len(blob) else []
 
 
 def host_key_problem(line: str) -> str | None:

@@ -19,13 +19,13 @@ from conveyor_connectors.ftp.sftp import errors
 from conveyor_connectors.ftp.sftp.auth import log_in
 from conveyor_connectors.ftp.sftp.client import SILENCE, TICK, Client, LinkLost, StatusError
 from conveyor_connectors.ftp.sftp.guard import GuardedSocket
+from conveyor_connectors.ftp.sftp.transport import Transport
 from conveyor_connectors.ftp.sftp.trust import known_keys, require_trusted
 from conveyor_connectors.ftp.sftp.turns import Turns
 
 DIAL = 10.0
 BANNER = 15.0
 HANDSHAKE = 20.0
-LOGIN = 20.0
 CHANNEL = 15.0
 KEEPALIVE = 30
 """Seconds."""
@@ -44,20 +44,10 @@ _LOG_CHANNEL = "conveyor.connectors.sftp.paramiko"
 Pulse = Callable[[], None]
 
 
-class _Transport(paramiko.Transport):
-    """Remembers why the server hung up, which paramiko only logs."""
-
-    parting = ""
-
-    def _parse_disconnect(self, message: paramiko.Message) -> None:
-        message.get_int()
-        self.parting = message.get_text()[:200]
-
-
 class Session:
     """An open connection. Not for concurrent use; :meth:`close` may come from any thread."""
 
-    def __init__(self, transport: _Transport, guard: GuardedSocket, client: Client) -> None:
+    def __init__(self, transport: Transport, guard: GuardedSocket, client: Client) -> None:
         self.transport = transport
         self.client = client
         self.has_shell = True
@@ -134,7 +124,7 @@ class Session:
         hang_up(self.transport)
 
 
-def hang_up(transport: paramiko.Transport) -> None:
+def hang_up(transport: Transport) -> None:
     """Close a transport in any state and wait for its thread. Never raises."""
     with contextlib.suppress(Exception):
         transport.packetizer.complete_handshake()  # else its timer thread lives on
@@ -194,11 +184,11 @@ def _key_of(transport: paramiko.Transport) -> HostKey:
 
 def _shake_hands(
     host: str, port: int, network: Network, pins: tuple[str, ...], pulse: Pulse
-) -> tuple[_Transport, GuardedSocket]:
+) -> tuple[Transport, GuardedSocket]:
     where = f"{host}:{port}"
     try:
         guard = GuardedSocket(network.dial(host, port, DIAL))
-        transport = _Transport(cast(socket.socket, guard))
+        transport = Transport(cast(socket.socket, guard))
     except Exception as error:
         raise errors.of_exception(error, where) from None
     try:
@@ -223,7 +213,6 @@ def _configure(transport: paramiko.Transport, pins: tuple[str, ...]) -> None:
     transport.set_log_channel(_LOG_CHANNEL)
     transport.banner_timeout = BANNER
     transport.handshake_timeout = HANDSHAKE
-    transport.auth_timeout = LOGIN
     transport.channel_timeout = CHANNEL
     security = transport.get_security_options()
     security.ciphers = _first(_FAST_CIPHERS, security.ciphers)
@@ -250,12 +239,13 @@ def _open_client(transport: paramiko.Transport, pulse: Pulse) -> Client:
     return client
 
 
-def _explain(error: Exception, transport: _Transport, where: str) -> DeliveryError:
+def _explain(error: Exception, transport: Transport, where: str) -> DeliveryError:
     if isinstance(error, LinkLost):
         return DeliveryError(ErrorKind.TRANSIENT, f"{where}: {error}", hint=transport.parting or None)
     if isinstance(error, paramiko.AuthenticationException) and _cut_off(error, transport):
         # paramiko reports a connection that breaks during the login as a refused login.
-        said = transport.parting or "the connection ended during the login"
+        ended = "the connection ended during the login"
+        said = transport.parting or ("no answer to the login" if transport.is_active() else ended)
         return DeliveryError(ErrorKind.TRANSIENT, f"{where}: {said}")
     known = errors.of_exception(error, where)
     if transport.parting:
