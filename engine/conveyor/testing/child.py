@@ -130,8 +130,17 @@ def _measure(job: dict[str, Any], connector: Connector, parcel: Parcel, target: 
     return {**result, "grown": _peak() - before}
 
 
+def _die_with_parent() -> None:
+    """A frozen worker must not outlive killed tests: prctl(2)'s PR_SET_PDEATHSIG, Linux alone."""
+    import ctypes
+
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 def main() -> None:
     """Read the job, run it, say how it ended."""
+    _die_with_parent()
     job = json.loads(sys.stdin.readline())
     sys.path[:0] = [entry for entry in job["sys_path"] if entry not in sys.path]
     sys.stdout.write(json.dumps(run(job)) + "\n")
