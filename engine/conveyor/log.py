@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from conveyor.contract import Log
 from conveyor.redact import Redactor
 
 if TYPE_CHECKING:
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
 
 _redact = Redactor()
 
+
+class EngineLog(Log, Protocol):
+    """A logger that writes tracebacks too: for defects of the engine itself."""
+
+    def exception(self, event: str, **fields: object) -> None: ...
+
+
 _NOISY = ("dramatiq", "paramiko", "botocore", "boto3", "urllib3", "s3transfer", "alembic", "sqlalchemy")
 
 
@@ -22,6 +30,8 @@ def _hide(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutabl
     for key, value in event.items():
         if isinstance(value, str):
             event[key] = _redact(value)
+        elif isinstance(value, (list, tuple)):
+            event[key] = [_redact(item) if isinstance(item, str) else item for item in value]
     return event
 
 
@@ -37,14 +47,16 @@ def configure(*, json: bool | None = None, level: str = "info") -> None:
     if json is None:
         json = not sys.stderr.isatty()
     number = logging.getLevelNamesMapping()[level.upper()]
-    renderer: Any = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer()
+    renderer: Any = structlog.processors.JSONRenderer()
+    if not json:
+        # Plain: the pretty tracebacks show local variables, and with them secrets.
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
     ]
-    if json:
-        processors.append(structlog.processors.format_exc_info)
     structlog.configure(
         processors=[*processors, _hide, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -58,7 +70,7 @@ def configure(*, json: bool | None = None, level: str = "info") -> None:
 
 
 def get(**bound: object) -> FilteringBoundLogger:
-    """A logger with ``bound`` on each line."""
+    """A logger with ``bound`` on each line, as configured now: binding more to it is cheap."""
     import structlog
 
-    return cast("FilteringBoundLogger", structlog.get_logger(**bound))
+    return cast("FilteringBoundLogger", structlog.get_logger().bind(**bound))

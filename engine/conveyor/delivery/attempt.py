@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+import math
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from conveyor.clock import SECOND, Clock
@@ -33,18 +33,22 @@ from conveyor.ledger.records import (
     Placement,
     Status,
 )
-from conveyor.redact import Redactor, secrets_of
+from conveyor.redact import bounded
 from conveyor.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from conveyor.config import Destination
     from conveyor.delivery.context import Lease
+    from conveyor.delivery.known import Known
     from conveyor.delivery.placing import Placer
     from conveyor.delivery.pool import Checkout, ConnectorPool
     from conveyor.keyring import Keyring
     from conveyor.ledger.cleanups import Cleanups
     from conveyor.ledger.states import States
     from conveyor.payloads import LocalStore
+
+RECEIPT_TEXT = 4096
+"""Characters kept of each text in a receipt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +62,6 @@ class Bench:
     keyring: Keyring
     lease: Lease
     clock: Clock
-
-
-def endpoint_of(destination: Destination) -> str:
-    """Where a destination is, without its secrets: what saved state belongs to."""
-    options = destination.options
-    # Secret values are dumped as stars: a rotated token is the same place.
-    plain = None if options is None else options.model_dump(mode="json")
-    return hashlib.sha256(
-        json.dumps([destination.type, plain], sort_keys=True, default=str).encode()
-    ).hexdigest()
 
 
 def parcel_of(job: JobRecord, delivery_id: str, payloads: LocalStore) -> Parcel:
@@ -97,7 +91,7 @@ class Attempt:
     Args:
         claim: The delivery that this process holds.
         destination: Its destination, as of the claim.
-        endpoint: :func:`endpoint_of` the destination.
+        known: What is known of this revision of the destination.
         placer: Renders the path again: to learn why the claim could not, and what was changed in it.
         bench: What attempts work with.
         log: A logger bound to the delivery.
@@ -109,7 +103,7 @@ class Attempt:
         claim: Claimed,
         destination: Destination,
         *,
-        endpoint: str,
+        known: Known,
         placer: Placer,
         bench: Bench,
         log: Log,
@@ -121,7 +115,9 @@ class Attempt:
         self._bench = bench
         self._log = log
         self._block = block
-        self._redact = Redactor(secrets_of(destination.options))
+        self._settled_by_others = False
+        """Delivered, but by somebody else's file: what this delivery began there is to be abandoned."""
+        self._redact = known.redact
         limits = destination.limits
         self.context = EngineContext(
             claim,
@@ -133,7 +129,9 @@ class Attempt:
                 answer=limits.answer_timeout,
             ),
             binding=state_binding(
-                endpoint, claim.placement.path if claim.placement else "", claim.job.payload.digests["sha256"]
+                known.endpoint,
+                claim.placement.path if claim.placement else "",
+                claim.job.payload.digests["sha256"],
             ),
             states=bench.states,
             keyring=bench.keyring,
@@ -162,8 +160,9 @@ class Attempt:
             return self.given_back(Stop.PAYLOADS)
         except ConveyorError as error:
             return self._failed(DeliveryError(ErrorKind.CONFIG, error.message, hint=error.cure))
-        except Exception as error:
-            # A defect of the connector, not of the destination; still, the schedule bounds it.
+        except BaseException as error:
+            # A defect of the connector, not of the destination; still, the schedule bounds it. Not only
+            # Exception: a library may call sys.exit(), and a panic in Rust code is a BaseException.
             self._log.warning("connector raised an undeclared error", error=type(error).__name__)
             text = f"the connector failed unexpectedly: {type(error).__name__}: {error}"
             hint = "report this to the connector's author"
@@ -225,6 +224,7 @@ class Attempt:
         if found.kind is FoundKind.MINE:
             return found.receipt
         if found.kind is FoundKind.SAME_BYTES and target.conflict in (Conflict.OVERWRITE, Conflict.SKIP):
+            self._settled_by_others = True
             return found.receipt
         return None
 
@@ -250,7 +250,7 @@ class Attempt:
 
     # --- reporting -----------------------------------------------------------------------------
 
-    def _report(self, outcome: AttemptOutcome, effect: effects.Effect) -> AttemptReport:
+    def _report(self, outcome: AttemptOutcome, effect: effects.Effect, **more: Any) -> AttemptReport:
         context = self.context
         return AttemptReport(
             delivery_id=self.claim.delivery_id,
@@ -271,12 +271,17 @@ class Attempt:
             timings={name: round(seconds, 6) for name, seconds in context.timings.items()},
             block=effect.block,
             clears_block=effect.clears_block,
-            cleanup=effect.status is Status.FAILED and bool(context.state),
+            cleanup=self._leaves_something(effect.status),
+            **more,
         )
 
+    def _leaves_something(self, status: Status) -> bool:
+        """Whether the saved state names something at the destination that is no part of the delivery."""
+        return bool(self.context.state) and (status is Status.FAILED or self._settled_by_others)
+
     def _delivered(self, receipt: Receipt) -> AttemptReport:
-        report = self._report(AttemptOutcome.DELIVERED, effects.delivered(self.claim))
-        return replace(report, receipt={**_document(receipt), **self._name_changes()})
+        document = {**_document(receipt), **self._name_changes()}
+        return self._report(AttemptOutcome.DELIVERED, effects.delivered(self.claim), receipt=document)
 
     def _name_changes(self) -> dict[str, Any]:
         """What had to change in the path for the destination's sake, for the receipt."""
@@ -293,8 +298,9 @@ class Attempt:
         now = self._bench.clock.now()
         shown = self._shown(error)
         effect = effects.failed(self.claim, shown, rules, now=now, block=self._block)
-        return replace(
-            self._report(AttemptOutcome.FAILED, effect),
+        return self._report(
+            AttemptOutcome.FAILED,
+            effect,
             kind=shown.kind,
             message=shown.message,
             hint=shown.hint,
@@ -308,7 +314,7 @@ class Attempt:
         return DeliveryError(
             kind,
             self._redact.message(error.message),
-            retry_after=error.retry_after,
+            retry_after=_finite(error.retry_after),
             scope=error.scope,
             hint=None if error.hint is None else self._redact.message(error.hint),
             code=None if error.code is None else self._redact.message(error.code)[:64],
@@ -321,6 +327,7 @@ class Attempt:
         if reason is Stop.SUPERSEDED:
             place = self.claim.placement
             path = place.path if place else ""
+            self._settled_by_others = True
             return self._delivered(Receipt(path, verified="superseded", path=path, superseded=True))
         if reason in (Stop.DEADLINE, Stop.IDLE):
             return self._failed(self.late(reason))
@@ -328,22 +335,16 @@ class Attempt:
 
     def given_back(self, reason: Stop) -> AttemptReport:
         """Not the destination's fault: due again at once, uncharged."""
-        claim = self.claim
-        effect = effects.Effect(
-            Status.PENDING,
-            "retry",
-            self._bench.clock.now(),
-            failures=claim.failures,
-            throttled_since=claim.throttled_since,
-            look_first=claim.look_first,
-        )
-        report = self._report(AttemptOutcome.GIVEN_BACK, effect)
-        return replace(report, lost_in_a_row=claim.lost_in_a_row, message=f"given back: {reason}")
+        now = self._bench.clock.now()
+        return given_back(self.claim, reason, now, look_first=self.context.touched)
 
-    def written_off(self) -> AttemptReport:
-        """The attempt ignored its limits and the grace after them: its thread is given up."""
-        late = self.late(self.context.stopped or Stop.DEADLINE)
-        return self._failed(DeliveryError(ErrorKind.UNKNOWN_OUTCOME, late.message, hint=late.hint))
+    def written_off(self) -> AttemptReport | None:
+        """The report of an attempt that was told to stop and did not within the grace.
+
+        It may still reach the destination, though it will not publish: the next one looks first.
+        """
+        report = self._stopped(self.context.stopped or Stop.DEADLINE)
+        return None if report is None else replace(report, look_first=True)
 
     def late(self, reason: Stop) -> DeliveryError:
         """The error for a limit that passed."""
@@ -359,6 +360,34 @@ class Attempt:
             f"not finished after {self.context.elapsed():.0f} s",
             hint="raise limits.base_timeout, or lower limits.min_rate for slow destinations",
         )
+
+
+def given_back(claim: Claimed, reason: str, now: int, *, look_first: bool = False) -> AttemptReport:
+    """The report of a claim that nobody worked on, or not to the end: due again at once, uncharged.
+
+    Args:
+        claim: What is given back.
+        reason: Why.
+        now: Microseconds.
+        look_first: The destination may know of the attempt: the next one asks ``find`` first.
+    """
+    return AttemptReport(
+        delivery_id=claim.delivery_id,
+        destination=claim.destination,
+        fence=claim.fence,
+        attempt=claim.attempt,
+        outcome=AttemptOutcome.GIVEN_BACK,
+        status=Status.PENDING,
+        started_at=claim.started_at,
+        finished_at=now,
+        next_attempt_at=now,
+        failures=claim.failures,
+        lost_in_a_row=claim.lost_in_a_row,
+        throttled_since=claim.throttled_since,
+        look_first=claim.look_first or look_first,
+        follows="retry",
+        message=f"given back: {reason}",
+    )
 
 
 def defect(claim: Claimed, error: BaseException, now: int) -> AttemptReport:
@@ -393,5 +422,26 @@ _ITEM_AT_FAULT = frozenset(
 
 
 def _document(receipt: Receipt) -> dict[str, Any]:
-    """A receipt as the ledger stores it: without what is empty."""
-    return {k: v for k, v in asdict(receipt).items() if v not in (None, False, {}) or k == "size"}
+    """A receipt as the ledger stores it: bounded, and without what is empty."""
+    document = {name: getattr(receipt, name) for name in _RECEIPT}
+    return {k: _storable(v) for k, v in document.items() if v not in (None, False, {}) or k == "size"}
+
+
+def _storable(value: Any) -> Any:
+    """A value of a receipt as far as it can be stored: a connector's mistake must not cost the success."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        return bounded(value, RECEIPT_TEXT)
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return json.loads(text) if len(text) <= RECEIPT_TEXT else None
+
+
+def _finite(seconds: float | None) -> float | None:
+    return seconds if seconds is not None and math.isfinite(seconds) else None
+
+
+_RECEIPT = tuple(field.name for field in fields(Receipt))

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from conveyor.clock import Clock, micros
 from conveyor.contract import AttemptCancelled, DeliveryError, Log
 from conveyor.delivery.context import Stop, Stopped
+from conveyor.delivery.loops import Loop
 from conveyor.errors import ConveyorError, LedgerError
+from conveyor.log import EngineLog
 from conveyor.redact import Redactor, secrets_of
 
 if TYPE_CHECKING:
@@ -109,7 +111,7 @@ class Cleaner:
         keyring: Keyring,
         *,
         clock: Clock,
-        log: Callable[..., Log],
+        log: Callable[..., EngineLog],
     ) -> None:
         self._ledger = ledger
         self._source = source
@@ -117,22 +119,19 @@ class Cleaner:
         self._keyring = keyring
         self._clock = clock
         self._log = log
-        self._end = threading.Event()
         self._context: CleanupContext | None = None
-        self._thread = threading.Thread(target=self._run, name="cleaner", daemon=True)
+        self._loop = Loop("cleaner", self._round, log())
 
     def start(self) -> None:
         """Start cleaning."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self, timeout: float) -> None:
-        """Stop; what is under way is told to."""
-        self._end.set()
+        """Stop, within ``timeout`` seconds; what is under way is told to."""
         context = self._context
         if context is not None:
             context.stop()
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
+        self._loop.stop(timeout)
 
     def step(self) -> bool:
         """Carry out one cleanup; False when none was due."""
@@ -180,12 +179,9 @@ class Cleaner:
         wait = DELAYS[min(cleanup.attempts - 1, len(DELAYS) - 1)]
         self._ledger.cleanups.failed(cleanup.id, self._clock.now() + micros(wait), message)
 
-    def _run(self) -> None:
-        while not self._end.is_set():
-            try:
-                busy = self.step()
-            except LedgerError as error:
-                self._log().warning("cleanups wait for the ledger", error=error.message)
-                busy = False
-            if not busy:
-                self._end.wait(self.EVERY)
+    def _round(self) -> float:
+        try:
+            return 0.0 if self.step() else self.EVERY
+        except LedgerError as error:
+            self._log().warning("cleanups wait for the ledger", error=error.message)
+            return self.EVERY

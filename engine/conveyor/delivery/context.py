@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from conveyor.clock import Clock
 from conveyor.contract import AttemptCancelled, ConflictPolicy, Json, Log
-from conveyor.errors import LedgerUnavailable
+from conveyor.errors import LedgerError
 from conveyor.ledger.records import Claimed
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class EngineContext:
         merged: dict[str, Json] = {k: v for k, v in {**self._state, **state}.items() if v is not None}
         document = json.dumps({"binding": self._binding, "state": merged}, separators=(",", ":"))
         blob = self._keyring.encrypt(document.encode())
-        self._guarded(lambda: self._states.save(self.claim.delivery_id, self.fence, blob))
+        self._must(lambda: self._states.save(self.claim.delivery_id, self.fence, blob), else_=Stop.FENCED)
         self._state = merged
 
     def before_commit(self) -> None:
@@ -138,19 +138,15 @@ class EngineContext:
         if not self._lease.confirmed():
             self.stop(Stop.LEASE)
         self.check()
-        claim = self.claim
-        self._guarded(lambda: self._states.owns(claim.delivery_id, claim.fence))
+        claim, states = self.claim, self._states
+        self._must(lambda: states.owns(claim.delivery_id, claim.fence), else_=Stop.FENCED)
         place = claim.placement
         if self._places and place is not None and place.conflict is ConflictPolicy.OVERWRITE:
-            try:
-                newer = self._states.superseded(
-                    claim.destination, place.path, claim.job.created_at, claim.job.id
-                )
-            except LedgerUnavailable:
-                self.stop(Stop.LEDGER)
-                raise Stopped(Stop.LEDGER) from None
-            if newer:
-                raise Stopped(Stop.SUPERSEDED)
+            job = claim.job
+            self._must(
+                lambda: not states.superseded(claim.destination, place.path, job.created_at, job.id),
+                else_=Stop.SUPERSEDED,
+            )
 
     def progress(self, count: int) -> None:
         """Report bytes sent."""
@@ -213,6 +209,11 @@ class EngineContext:
                 self._stop = reason
 
     @property
+    def touched(self) -> bool:
+        """Bytes have left: the destination may know of this attempt."""
+        return self.bytes_sent > 0 or self._answering
+
+    @property
     def stopped(self) -> Stop | None:
         """Why it was asked to stop, or None."""
         return self._stop
@@ -233,12 +234,12 @@ class EngineContext:
         """Seconds since it was asked to stop; 0 when it was not."""
         return now - self._stopped_at if self._stop is not None else 0.0
 
-    def _guarded(self, owned: Callable[[], bool]) -> None:
+    def _must(self, ask: Callable[[], bool], *, else_: Stop) -> None:
+        """Stop the attempt unless the ledger says yes."""
         try:
-            if owned():
+            if ask():
                 return
-        except LedgerUnavailable:
-            self.stop(Stop.LEDGER)
-        else:
-            self.stop(Stop.FENCED)
+        except LedgerError:
+            else_ = Stop.LEDGER
+        self.stop(else_)
         self.check()

@@ -63,6 +63,7 @@ class Engine:
         """Claim nothing new from now on."""
         self.parts.draining.set()
         self.parts.dispatcher.wake()
+        self.parts.heartbeat.drain()
 
     def stop(self) -> bool:
         """Drain, give what runs ``grace`` seconds, give the rest back; False when a thread did not end."""
@@ -72,21 +73,24 @@ class Engine:
         self._await_attempts(self._grace)
         parts.watchdog.stop_all(Stop.SHUTDOWN)
         self._await_attempts(min(POLITE, self._grace))
-        left = parts.watchdog.running()
-        for attempt in left:
+        for attempt in parts.watchdog.running():
             # It hangs in a call of its SDK. Its thread ends with the process; its claim is free at once.
             if parts.watchdog.leave(attempt):
-                parts.completions.put(attempt.given_back(Stop.SHUTDOWN))
+                parts.inbox.lose_thread()
+                report = attempt.written_off()
+                if report is not None:
+                    parts.completions.put(report)
+        hanging = parts.inbox.lost_threads
         if self._worker is not None:
-            self._worker.stop(timeout=1_000 if left else 60_000)
-        parts.keeper.stop()
+            self._worker.stop(timeout=1_000 if hanging else 10_000)
+        parts.keeper.stop(POLITE)
         parts.cleaner.stop(POLITE)
-        parts.watchdog.stop()
+        parts.watchdog.stop(POLITE)
         parts.completions.stop(2 * POLITE)
-        parts.heartbeat.stop()
+        parts.heartbeat.stop(POLITE)
         parts.pool.close()
         self._broker.close()
-        return not left
+        return not hanging
 
     def ring(self) -> None:
         """Something was submitted or changed in this process: look at once."""

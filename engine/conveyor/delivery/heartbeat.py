@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 
 from conveyor.clock import Clock, micros
-from conveyor.contract import Log
+from conveyor.delivery.loops import Loop
 from conveyor.errors import LedgerError
 from conveyor.ledger.facade import Ledger
 from conveyor.ledger.records import WorkerRecord
+from conveyor.log import EngineLog
 
 CONFIDENT = 2 / 3
 """Share of the lease after which, unconfirmed, the process stops its attempts."""
@@ -25,8 +25,7 @@ class Heartbeat:
         lease: Seconds.
         clock: Time.
         log: Says when beats fail.
-        held: Called after each confirmed beat with the claims that are still ours.
-        unsure: Called when the lease can no longer be relied on.
+        held: Called after each confirmed beat with the claims that are still ours. May raise LedgerError.
     """
 
     def __init__(
@@ -36,9 +35,8 @@ class Heartbeat:
         *,
         lease: float,
         clock: Clock,
-        log: Log,
+        log: EngineLog,
         held: Callable[[frozenset[tuple[str, int]]], None],
-        unsure: Callable[[], None],
     ) -> None:
         self._ledger = ledger
         self._me = me
@@ -46,10 +44,8 @@ class Heartbeat:
         self._clock = clock
         self._log = log
         self._held = held
-        self._unsure = unsure
         self._confirmed_at = float("-inf")
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._loop = Loop("heartbeat", self._round, log)
 
     def start(self) -> None:
         """Register the worker and start beating.
@@ -58,13 +54,18 @@ class Heartbeat:
             LedgerError: The ledger cannot be written.
         """
         self.register()
-        self._thread.start()
+        self._loop.start()
 
-    def stop(self) -> None:
-        """Stop beating and take the worker off the ledger."""
-        self._end.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+    def drain(self) -> None:
+        """Tell others that this process takes no more work."""
+        try:
+            self._ledger.workers.drain(self._me.id)
+        except LedgerError as error:
+            self._log.warning("worker not marked as leaving", error=error.message)
+
+    def stop(self, timeout: float) -> None:
+        """Stop beating, within ``timeout`` seconds, and take the worker off the ledger."""
+        self._loop.stop(timeout)
         try:
             self._ledger.workers.retire(self._me.id)
         except LedgerError as error:
@@ -85,13 +86,10 @@ class Heartbeat:
                 self._log.warning("this worker had been taken for dead; its claims were given to others")
                 self.register()
                 held = frozenset()
+            self._confirmed_at = asked_at
+            self._held(held)
         except LedgerError as error:
             self._log.warning("heartbeat failed", error=error.message)
-            if not self.confirmed():
-                self._unsure()
-            return
-        self._confirmed_at = asked_at
-        self._held(held)
 
     def register(self) -> None:
         """Enter this process in the ledger.
@@ -107,6 +105,6 @@ class Heartbeat:
     def _lease_until(self) -> int:
         return self._clock.now() + micros(self._lease)
 
-    def _run(self) -> None:
-        while not self._end.wait(self._lease / 4 if self.confirmed() else min(1.0, self._lease / 8)):
-            self.beat()
+    def _round(self) -> float:
+        self.beat()
+        return self._lease / 4 if self.confirmed() else min(1.0, self._lease / 8)

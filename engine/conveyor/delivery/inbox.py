@@ -29,8 +29,10 @@ class Inbox:
     def add(self, claim: Claimed) -> None:
         """A claim was taken."""
         with self._lock:
+            if claim.delivery_id not in self._claims:
+                self._out += 1
+            # Else this process had lost the delivery while it waited here, and has claimed it anew.
             self._claims[claim.delivery_id] = claim
-            self._out += 1
 
     def take(self, delivery_id: str) -> Claimed | None:
         """The claim behind a message, once; None when the message is a stale wake-up."""
@@ -72,6 +74,12 @@ class Inbox:
         """A thread that had been written off has come back."""
         with self._lock:
             self._written_off -= 1
+
+    @property
+    def lost_threads(self) -> int:
+        """Threads written off that have not come back."""
+        with self._lock:
+            return self._written_off
 
     @property
     def running(self) -> int:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from conveyor.clock import Clock, micros
-from conveyor.contract import Log
+from conveyor.clock import SECOND, Clock, micros
 from conveyor.delivery import effects, identity
+from conveyor.delivery.loops import Loop
 from conveyor.errors import ConveyorError, LedgerError
+from conveyor.log import EngineLog
 
 if TYPE_CHECKING:
     from conveyor.ledger.facade import Ledger
-    from conveyor.ledger.records import WorkerRecord
+    from conveyor.ledger.records import PayloadRecord, WorkerRecord
     from conveyor.payloads import LocalStore
 
 BATCH = 500
 """Rows changed in one transaction at most."""
+
+LOOK = 0.25
+"""Seconds between looks at what is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +39,28 @@ def _before(now: int, kept: float | None) -> int:
 
 
 class Contact:
-    """How long this process has been in unbroken contact with the ledger."""
+    """How long this process has been in unbroken contact with the ledger and with the time.
 
-    def __init__(self, clock: Clock) -> None:
+    Args:
+        clock: Time.
+        patience: Seconds. After a longer silence of this process, or a larger jump of the wall clock against
+            the monotonic one, what it knows of others' leases is stale.
+    """
+
+    def __init__(self, clock: Clock, patience: float) -> None:
         self._clock = clock
+        self._patience = patience
         self._since: float | None = None
+        self._last = self._instants()
+
+    def look(self) -> None:
+        """Notice that this process was frozen or starved, the machine asleep, or the clock set."""
+        steady, wall = self._instants()
+        was_steady, was_wall = self._last
+        self._last = steady, wall
+        passed = steady - was_steady
+        if passed > self._patience or abs(wall - was_wall - passed) > self._patience:
+            self._since = None
 
     def made(self) -> None:
         """The ledger has answered."""
@@ -54,6 +74,9 @@ class Contact:
     def unbroken(self, seconds: float) -> bool:
         """Whether contact has lasted ``seconds``."""
         return self._since is not None and self._clock.monotonic() - self._since >= seconds
+
+    def _instants(self) -> tuple[float, float]:
+        return self._clock.monotonic(), self._clock.now() / SECOND
 
 
 class Keeper:
@@ -86,7 +109,7 @@ class Keeper:
         lease: float,
         retention: Retention,
         clock: Clock,
-        log: Log,
+        log: EngineLog,
         changed: Callable[[], None],
         close_idle: Callable[[], None],
         dead: Callable[[WorkerRecord], bool] = identity.is_dead,
@@ -99,8 +122,7 @@ class Keeper:
         self._log = log
         self._changed = changed
         self._dead = dead
-        self._contact = Contact(clock)
-        self._last_contact = clock.monotonic()
+        self._contact = Contact(clock, lease / 2)
         self._steps: list[tuple[float, Callable[[], object]]] = [
             (self.REAP_EVERY, self.reap),
             (self.EXPIRE_EVERY, self.expire),
@@ -110,26 +132,20 @@ class Keeper:
             (self.SWEEP_EVERY, self.sweep),
         ]
         self._due = dict.fromkeys(range(len(self._steps)), float("-inf"))
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._loop = Loop("keeper", self._round, log)
 
     def start(self) -> None:
         """Start housekeeping."""
-        self._thread.start()
+        self._loop.start()
 
-    def stop(self) -> None:
-        """Stop housekeeping."""
-        self._end.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+    def stop(self, timeout: float) -> None:
+        """Stop housekeeping, within ``timeout`` seconds."""
+        self._loop.stop(timeout)
 
     def step(self) -> None:
         """Do what is due."""
         now = self._clock.monotonic()
-        if now - self._last_contact > self._lease / 2:
-            # This process was frozen or starved: what it knows of others' leases is stale.
-            self._contact.lost()
-        self._last_contact = now
+        self._contact.look()
         for number, (every, step) in enumerate(self._steps):
             if now < self._due[number]:
                 continue
@@ -173,24 +189,26 @@ class Keeper:
 
     def remove_payloads(self) -> int:
         """Remove payloads past their retention: marked in the ledger first, unlinked after."""
+        # What a crash, or a store that was away, left half done.
+        removed = self._unlink(self._ledger.payloads.removing())
         now = self._clock.now()
-        removed = 0
-        while True:
-            begun = self._ledger.payloads.begin_removal(
-                now,
-                _before(now, self._retention.payloads_delivered),
-                _before(now, self._retention.payloads_failed),
-                BATCH,
-            )
-            if not begun:
-                break
-        while removing := self._ledger.payloads.removing()[:BATCH]:
-            for payload in removing:
-                if not payload.in_place:
-                    self._payloads.remove(payload)
-            self._ledger.payloads.finish_removal([payload.id for payload in removing])
-            removed += len(removing)
+        delivered = _before(now, self._retention.payloads_delivered)
+        failed = _before(now, self._retention.payloads_failed)
+        while begun := self._ledger.payloads.begin_removal(now, delivered, failed, BATCH):
+            removed += self._unlink(begun)
         return removed
+
+    def _unlink(self, payloads: Sequence[PayloadRecord]) -> int:
+        gone = []
+        for payload in payloads:
+            try:
+                self._payloads.remove(payload)
+            except ConveyorError as error:
+                self._log.warning("payload not removed", payload=payload.id, error=error.message)
+            else:
+                gone.append(payload.id)
+        self._ledger.payloads.finish_removal(gone)
+        return len(gone)
 
     def forget_attempts(self) -> None:
         """Delete the attempt rows of closed deliveries past their retention."""
@@ -204,6 +222,6 @@ class Keeper:
         if swept:
             self._log.info("orphaned payload files removed", count=swept)
 
-    def _run(self) -> None:
-        while not self._end.wait(0.25):
-            self.step()
+    def _round(self) -> float:
+        self.step()
+        return LOOK

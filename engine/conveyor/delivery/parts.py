@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, cast
 from conveyor import log
 from conveyor.clock import Clock
 from conveyor.contract import Log
-from conveyor.delivery.attempt import Attempt, Bench, defect, endpoint_of
+from conveyor.delivery.attempt import Attempt, Bench, defect, given_back
 from conveyor.delivery.cleaner import Cleaner
 from conveyor.delivery.completions import Completions
-from conveyor.delivery.context import Stop
 from conveyor.delivery.dispatcher import Dispatcher
 from conveyor.delivery.environment import Opener
 from conveyor.delivery.heartbeat import Heartbeat
 from conveyor.delivery.identity import this_worker
 from conveyor.delivery.inbox import Inbox
 from conveyor.delivery.keeper import Keeper, Retention
+from conveyor.delivery.known import KnownDestinations
 from conveyor.delivery.placing import Placer
 from conveyor.delivery.pool import ConnectorPool
 from conveyor.delivery.watchdog import Watchdog
-from conveyor.errors import LedgerError
 from conveyor.ledger.records import AttemptOutcome, AttemptReport, Claimed
+from conveyor.log import EngineLog
 
 if TYPE_CHECKING:
     from conveyor.config import Destination, DestinationSource
@@ -70,19 +70,21 @@ class Parts:
     WRITTEN_OFF_SHARE = 4
     """A process is to be replaced once one thread in this many was written off."""
 
-    PAUSE = 2.0
-    """Seconds without new claims after an attempt had to be given back: this process is unwell."""
+    FIRST_PAUSE, LAST_PAUSE = 2.0, 60.0
+    """Seconds without new claims after an attempt had to be given back: this process is unwell. Doubling."""
 
     def __init__(self, shop: Workshop, settings: WorkerSettings, clock: Clock) -> None:
         self.shop = shop
         self.settings = settings
         self.clock = clock
         self.me = this_worker(clock, settings.threads, visiting=settings.only is not None)
-        self.log = log.get(worker=self.me.id)
+        self.log = cast(EngineLog, log.get(worker=self.me.id))
         self.draining = threading.Event()
         self.worn_out = threading.Event()
         """Set when so many threads were written off that the process should be replaced."""
-        self._endpoints: dict[str, tuple[str, str]] = {}
+        self._known = KnownDestinations()
+        self._plain_log = log.get()
+        self._pause = self.FIRST_PAUSE
         self._pause_until = float("-inf")
         self._placer = Placer(shop.time_zone)
         self._working()
@@ -99,6 +101,14 @@ class Parts:
 
     def _working(self) -> None:
         shop, clock, settings = self.shop, self.clock, self.settings
+        self.heartbeat = Heartbeat(
+            shop.ledger,
+            self.me,
+            lease=settings.lease,
+            clock=clock,
+            log=self.log,
+            held=lambda held: self.watchdog.keep_only(held, shop.ledger.states.owns),
+        )
         self.inbox = Inbox(settings.threads)
         self.dispatcher = Dispatcher(
             shop.ledger,
@@ -110,20 +120,17 @@ class Parts:
             only=settings.only,
         )
         self.completions = Completions(shop.ledger, clock=clock, log=self.log, written=self._written)
-        self.watchdog = Watchdog(grace=settings.grace, clock=clock, log=self.log, write_off=self._write_off)
-        self.pool = ConnectorPool(Opener(shop.ledger, shop.registry, clock), clock=clock)
+        self.watchdog = Watchdog(
+            grace=settings.grace,
+            lease=self.heartbeat,
+            clock=clock,
+            log=self.log,
+            write_off=self._write_off,
+        )
+        self.pool = ConnectorPool(Opener(shop.ledger, shop.registry, clock), clock=clock, log=self.log)
 
     def _keeping(self) -> None:
         shop, clock, settings = self.shop, self.clock, self.settings
-        self.heartbeat = Heartbeat(
-            shop.ledger,
-            self.me,
-            lease=settings.lease,
-            clock=clock,
-            log=self.log,
-            held=lambda held: self.watchdog.keep_only(held, shop.ledger.states.owns),
-            unsure=lambda: self.watchdog.stop_all(Stop.LEASE),
-        )
         self.keeper = Keeper(
             shop.ledger,
             shop.payloads,
@@ -140,7 +147,7 @@ class Parts:
             self.pool,
             shop.keyring,
             clock=clock,
-            log=lambda **bound: cast(Log, log.get(worker=self.me.id, **bound)),
+            log=lambda **bound: cast(EngineLog, log.get(worker=self.me.id, **bound)),
         )
 
     def may_claim(self) -> bool:
@@ -158,14 +165,7 @@ class Parts:
         if claim is None:
             return
         began = self.clock.monotonic()
-        try:
-            kept = self._carry_out(claim)
-        except Exception as error:
-            # Whatever happens, a claim never stays behind unreported.
-            self.log.exception("defect", delivery=claim.delivery_id)
-            self.completions.put(defect(claim, error, self.clock.now()))
-            kept = True
-        if kept:
+        if self._carry_out(claim):
             self.inbox.done(self.clock.monotonic() - began)
             self.dispatcher.wake()
         else:
@@ -173,57 +173,64 @@ class Parts:
 
     def _carry_out(self, claim: Claimed) -> bool:
         """Attempt and report; False when the attempt had been written off meanwhile."""
-        attempt = self._attempt(claim)
-        if attempt is None:
-            self.give_back([claim])
-            return True
-        self.watchdog.enter(attempt)
+        attempt: Attempt | None = None
+        report: AttemptReport | None
         try:
+            attempt = None if self.draining.is_set() else self._attempt(claim)
+            if attempt is None:
+                self.give_back([claim])
+                return True
+            self.watchdog.enter(attempt)
             report = attempt.run()
-        finally:
-            kept = self.watchdog.leave(attempt)
-        if kept and report is not None:
+        except Exception as error:
+            # Whatever happens, a claim never stays behind unreported.
+            self.log.exception("defect", delivery=claim.delivery_id)
+            report = defect(claim, error, self.clock.now())
+        if attempt is not None and not self.watchdog.leave(attempt):
+            return False
+        if report is not None:
             self.completions.put(report)
-            if report.outcome is AttemptOutcome.GIVEN_BACK:
-                self._pause_until = self.clock.monotonic() + self.PAUSE
-        return kept
+            self._note(report)
+        return True
 
     def give_back(self, claims: Iterable[Claimed]) -> None:
         """Return claims that no attempt was begun for."""
-        items = [(claim.delivery_id, claim.fence) for claim in claims]
-        if not items:
-            return
-        try:
-            self.shop.ledger.claims.give_back(items, self.clock.now())
-        except LedgerError as error:
-            # Nothing was begun; the lease frees them.
-            self.log.warning("claims not given back", count=len(items), error=error.message)
+        now = self.clock.now()
+        for claim in claims:
+            self.dispatcher.probe_of(claim)
+            self.completions.put(given_back(claim, "not begun", now))
+
+    def _note(self, report: AttemptReport) -> None:
+        """Claim nothing for a while after an attempt that this process was too unwell for."""
+        if report.outcome is not AttemptOutcome.GIVEN_BACK:
+            self._pause = self.FIRST_PAUSE
+        elif not self.draining.is_set():
+            now = self.clock.monotonic()
+            if now >= self._pause_until:
+                self._pause_until = now + self._pause
+                self._pause = min(2 * self._pause, self.LAST_PAUSE)
 
     def _attempt(self, claim: Claimed) -> Attempt | None:
+        """None when its destination has just been removed or spoilt."""
         destination = self.shop.source.get(claim.destination)
         if destination is None or destination.problem is not None:
             return None
-        bound = cast(
-            Log, log.get(delivery=claim.delivery_id, destination=claim.destination, attempt=claim.attempt)
+        bound = self._plain_log.bind(
+            delivery=claim.delivery_id, destination=claim.destination, attempt=claim.attempt
         )
         return Attempt(
             claim,
             destination,
-            endpoint=self._endpoint(destination),
+            known=self._known(destination),
             placer=self._placer,
             bench=self._bench,
-            log=bound,
+            log=cast(Log, bound),
             block=self.dispatcher.probe_of(claim),
         )
 
-    def _endpoint(self, destination: Destination) -> str:
-        known = self._endpoints.get(destination.id)
-        if known is None or known[0] != destination.revision:
-            known = self._endpoints[destination.id] = (destination.revision, endpoint_of(destination))
-        return known[1]
-
-    def _write_off(self, attempt: Attempt, report: AttemptReport) -> None:
-        self.completions.put(report)
+    def _write_off(self, attempt: Attempt, report: AttemptReport | None) -> None:
+        if report is not None:
+            self.completions.put(report)
         if self.inbox.lose_thread() * self.WRITTEN_OFF_SHARE >= self.settings.threads:
             self.log.warning("a quarter of the threads was written off: this process is to be replaced")
             self.worn_out.set()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from conveyor.clock import Clock
-from conveyor.contract import Connector
+from conveyor.contract import Connector, Log
 
 if TYPE_CHECKING:
     from conveyor.config import Destination
@@ -41,6 +41,7 @@ class ConnectorPool:
     Args:
         make: Opens a connector for a destination; may raise what the factory raises.
         clock: For idle times.
+        log: For connectors that cannot be closed.
         idle_seconds: After this long unused a connector is closed.
         most_idle: Idle connectors kept over all destinations; the least recently used goes first.
     """
@@ -50,11 +51,13 @@ class ConnectorPool:
         make: Callable[[Destination], Connector],
         *,
         clock: Clock,
+        log: Log,
         idle_seconds: float = IDLE_SECONDS,
         most_idle: int = MOST_IDLE,
     ) -> None:
         self._make = make
         self._clock = clock
+        self._log = log
         self._idle_seconds = idle_seconds
         self._most_idle = most_idle
         self._lock = threading.Lock()
@@ -78,7 +81,7 @@ class ConnectorPool:
             if not shelf:
                 self._idle.pop(destination.id, None)
         for idle in stale:
-            idle.connector.close()
+            self._shut(idle.connector)
         if found is not None:
             return Checkout(found.connector, destination.id, destination.revision)
         return Checkout(self._make(destination), destination.id, destination.revision, fresh=True)
@@ -97,7 +100,7 @@ class ConnectorPool:
                 if self._count > self._most_idle:
                     victim = self._drop_oldest()
         if victim is not None:
-            victim.close()
+            self._shut(victim)
 
     def close_idle(self) -> None:
         """Close what has been idle for too long."""
@@ -113,7 +116,7 @@ class ConnectorPool:
                 else:
                     del self._idle[key]
         for connector in victims:
-            connector.close()
+            self._shut(connector)
 
     def close(self) -> None:
         """Close all idle connectors, and from now on each one that comes back."""
@@ -123,7 +126,14 @@ class ConnectorPool:
             self._idle.clear()
             self._count = 0
         for connector in victims:
+            self._shut(connector)
+
+    def _shut(self, connector: Connector) -> None:
+        """Close; a connector that fails at it must not cost a delivery its result, or a thread its life."""
+        try:
             connector.close()
+        except Exception as error:
+            self._log.warning("connector does not close", error=type(error).__name__)
 
     def _drop_oldest(self) -> Connector:
         key, shelf = next(iter(self._idle.items()))

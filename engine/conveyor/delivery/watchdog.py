@@ -1,4 +1,4 @@
-"""Watches running attempts: tells late ones to stop, and writes off those that do not."""
+"""Watches running attempts: tells those to stop that are late or not ours any more, writes off the deaf."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable
 
 from conveyor.clock import Clock
-from conveyor.contract import Log
 from conveyor.delivery.attempt import Attempt
-from conveyor.delivery.context import Stop
+from conveyor.delivery.context import Lease, Stop
+from conveyor.delivery.loops import Loop
 from conveyor.ledger.records import AttemptReport
+from conveyor.log import EngineLog
 
 LOOK = 0.25
 """Seconds between looks."""
@@ -20,37 +21,38 @@ class Watchdog:
 
     Args:
         grace: Seconds an attempt has to stop after it was told to.
+        lease: Without it no attempt goes on.
         clock: Time.
         log: For what is written off.
-        write_off: Called with the attempt and its report when its thread is given up.
+        write_off: Called with the attempt and its report when its thread is given up; the report is None
+            when the delivery is somebody else's.
     """
 
     def __init__(
         self,
         *,
         grace: float,
+        lease: Lease,
         clock: Clock,
-        log: Log,
-        write_off: Callable[[Attempt, AttemptReport], None],
+        log: EngineLog,
+        write_off: Callable[[Attempt, AttemptReport | None], None],
     ) -> None:
         self._grace = grace
+        self._lease = lease
         self._clock = clock
         self._log = log
         self._write_off = write_off
         self._lock = threading.Lock()
         self._running: dict[str, Attempt] = {}
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._loop = Loop("watchdog", self._round, log)
 
     def start(self) -> None:
         """Start watching."""
-        self._thread.start()
+        self._loop.start()
 
-    def stop(self) -> None:
-        """Stop watching."""
-        self._end.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+    def stop(self, timeout: float) -> None:
+        """Stop watching, within ``timeout`` seconds."""
+        self._loop.stop(timeout)
 
     def enter(self, attempt: Attempt) -> None:
         """An attempt begins."""
@@ -89,6 +91,8 @@ class Watchdog:
 
     def look(self) -> None:
         """Judge each attempt once."""
+        if not self._lease.confirmed():
+            self.stop_all(Stop.LEASE)
         now = self._clock.monotonic()
         for attempt in self.running():
             context = attempt.context
@@ -96,19 +100,20 @@ class Watchdog:
                 late = context.overdue(now)
                 if late is not None:
                     context.stop(late)
-            elif context.stopped in (Stop.DEADLINE, Stop.IDLE) and context.ignoring(now) >= self._grace:
+            elif context.ignoring(now) >= self._grace:
                 self._give_up(attempt)
 
     def _give_up(self, attempt: Attempt) -> None:
         if not self.leave(attempt):
             return
         self._log.warning(
-            "attempt ignores its limits: thread written off",
+            "attempt does not stop: thread written off",
             delivery=attempt.claim.delivery_id,
             destination=attempt.claim.destination,
+            reason=attempt.context.stopped,
         )
         self._write_off(attempt, attempt.written_off())
 
-    def _run(self) -> None:
-        while not self._end.wait(LOOK):
-            self.look()
+    def _round(self) -> float:
+        self.look()
+        return LOOK
