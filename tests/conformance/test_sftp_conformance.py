@@ -17,6 +17,7 @@ from conveyor.testing.bench import FolderObserver, Overrides
 from conveyor_connectors.ftp.spec import SFTP
 
 NO_THROTTLE = "SFTP has no answer that asks to wait"
+AT_OPENSSH = "made to happen at OpenSSH, where the kernel says no"
 
 
 def sftp_bench(server: SshServer, **changes: Any) -> Bench:
@@ -35,7 +36,7 @@ def sftp_bench(server: SshServer, **changes: Any) -> Bench:
         "missing_place": {"remote_path": f"{server.base}/nowhere"},
         "sdk_exceptions": every_exception,
         "classify": lambda error: of_exception(error, "server:22"),
-        "unavailable": {"throttle": NO_THROTTLE},
+        "unavailable": {"throttle": NO_THROTTLE, "full": AT_OPENSSH, "forbidden": AT_OPENSSH},
     }
     return Bench(**{**fields, **changes})
 
