@@ -123,7 +123,7 @@ class Visitor:
         """Whether all that is left is held, and no probe is about to end that."""
         if any(known[ident].status != "held" for ident in left if ident in known):
             return False
-        from conveyor.status.waiting import NEVER
+        from conveyor.holds import NEVER
 
         installation = self._installation
         held = {known[ident].destination for ident in left if ident in known}

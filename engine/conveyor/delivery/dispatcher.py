@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from conveyor.clock import SECOND, Clock, micros
 from conveyor.contract import Log
+from conveyor.holds import Reason, hold_of, served_at
 from conveyor.ledger.facade import Ledger
 from conveyor.ledger.records import (
     Block,
-    BlockReason,
     Claimed,
     DueDestination,
     JobRecord,
@@ -32,9 +32,6 @@ SCAN_SHARE = 5.0
 
 RESCAN = 1.0
 """Seconds after which the due destinations are scanned again in any case."""
-
-_SELF_RELEASED = frozenset({BlockReason.THROTTLED, BlockReason.DEACTIVATED})
-"""Blocks that an edit of the destination does not end."""
 
 Place = Callable[["Destination", JobRecord, str, int], Placement | None]
 
@@ -86,6 +83,9 @@ class Dispatcher:
         self._exhausted: set[str] = set()
         self._served: dict[str, int] = {}
         self._probed: dict[str, Block] = {}
+        self._released: dict[str, str] = {}
+        self._asleep = False
+        """Nothing may be served before the next scan."""
         self._scanned_at = float("-inf")
         self._scan_not_before = float("-inf")
         self.next_wake: int | None = None
@@ -116,8 +116,10 @@ class Dispatcher:
         """Take at most ``room`` deliveries."""
         with self._lock:
             now = self._clock.now()
-            self._look(now)
-            ready = self._ready(now)
+            if not self._look(now) and self._asleep:
+                return []
+            ready, self.next_wake = self._survey(now)
+            self._asleep = not ready
             if not ready:
                 return []
             wanted = self._share(ready, room)
@@ -133,63 +135,70 @@ class Dispatcher:
         """Whether anything that may be served is due now or within ``seconds``; reads the ledger afresh."""
         with self._lock:
             self._dirty, self._scan_not_before = True, float("-inf")
-            self._look(self._clock.now())
-            return bool(self._ready(self._clock.now() + micros(seconds)))
+            now = self._clock.now()
+            self._look(now)
+            self._asleep = False
+            return bool(self._survey(now + micros(seconds))[0])
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _look(self, now: int) -> None:
+    def _look(self, now: int) -> bool:
+        """Scan the due destinations if anything may have changed; tells whether it did."""
         instant = self._clock.monotonic()
         if instant < self._scan_not_before:
-            return
+            return False
         stale = instant - self._scanned_at >= RESCAN
-        if not (self._ledger.database.changed() or self._dirty or stale or self._woken(now)):
-            return
+        woken = self.next_wake is not None and self.next_wake <= now
+        if not (self._ledger.database.changed() or self._dirty or stale or woken):
+            return False
         self._dirty = False
         self._due = self._ledger.claims.due(now)
         self._exhausted.clear()
         done = self._clock.monotonic()
         self._scanned_at = done
         self._scan_not_before = done + SCAN_SHARE * (done - instant)
+        return True
 
-    def _woken(self, now: int) -> bool:
-        return self.next_wake is not None and self.next_wake <= now
-
-    def _ready(self, now: int) -> list[Ready]:
-        """Destinations to serve at ``now``, least recently served first; notes when the next one is due."""
+    def _survey(self, now: int) -> tuple[list[Ready], int | None]:
+        """The destinations to serve at ``now``, least recently served first, and when the next one is due."""
         ready: list[Ready] = []
         wake: int | None = None
         for due in self._due:
-            if due.health.paused_at is not None or due.destination in self._exhausted:
+            if due.destination in self._exhausted:
                 continue
             destination = self._source.get(due.destination)
-            if destination is None or destination.problem is not None or not destination.is_active:
+            if destination is None or (self._only is not None and not self._only(destination)):
                 continue
-            if self._only is not None and not self._only(destination):
+            at, block = self._standing(due, destination)
+            if at is None:
                 continue
-            block = self._block(due, destination)
-            if block is not None and block.until is None:
-                continue
-            at = due.next_attempt_at if block is None else max(due.next_attempt_at, block.until or 0)
             if at <= now:
                 ready.append(Ready(destination, due, block))
             elif wake is None or at < wake:
                 wake = at
-        self.next_wake = wake
-        ready.sort(key=lambda r: max(r.due.health.last_served, self._served.get(r.destination.id, 0)))
-        return ready
+        ready.sort(key=lambda item: self._last_served(item, now))
+        return ready, wake
 
-    def _block(self, due: DueDestination, destination: Destination) -> Block | None:
-        """The block in force; one that an edit has ended is released."""
+    def _last_served(self, item: Ready, now: int) -> int:
+        here = self._served.get(item.destination.id, 0)
+        # A time that lies ahead is of before the clock was set back: nobody waits for it to pass.
+        return max(item.due.health.last_served, here if here <= now else 0)
+
+    def _standing(self, due: DueDestination, destination: Destination) -> tuple[int | None, Block | None]:
+        """When a destination may be served, and the block that this would probe. Ends what an edit ended."""
+        reason = hold_of(destination, due.health)
         block = due.health.block
-        if block is None or block.reason in _SELF_RELEASED:
-            return block
-        if due.health.block_revision in (None, destination.revision):
-            return block
+        if reason is not None or block is None:
+            return served_at(due, reason), block
+        if self._released.get(destination.id) == destination.revision:
+            # It was tried with this revision. Whoever blocked it since has another one: a machine whose
+            # config differs. Releasing that too would make both try for ever, without a pause.
+            return served_at(due, Reason(block.reason.value)), block
+        self._released[destination.id] = destination.revision
         self._log.info("destination edited: released", destination=destination.id, was=block.reason)
-        self._ledger.health.release(destination.id, self._clock.now())
+        self._ledger.health.release(destination.id, self._clock.now(), under=due.health.block_revision)
         self._dirty = True
-        return None
+        return due.next_attempt_at, None
 
     def _share(self, ready: Sequence[Ready], room: int) -> list[Wanted]:
         """Divide ``room`` evenly; what one destination leaves is taken up in the next round."""

@@ -59,8 +59,11 @@ class Placer:
     def attempt(
         self, destination: Destination, job: JobRecord, delivery_id: str, cycle: int
     ) -> Placement | None:
-        """The same for a claim: None when it cannot be rendered, the attempt then says why."""
+        """The same for a claim: None when it cannot be rendered, the attempt then says why.
+
+        Never raises: it runs inside a transaction that claims the work of many destinations.
+        """
         try:
             return self(destination, job, delivery_id, cycle)
-        except DeliveryError:
+        except Exception:
             return None

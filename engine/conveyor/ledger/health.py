@@ -36,6 +36,7 @@ _PAUSE = (
 )
 _RESUME = sa.update(health).where(_IDS).values(paused_at=None, pause_note=None, **_NO_BLOCK)
 _RELEASE = sa.update(health).where(_IDS, health.c.block_reason.is_not(None)).values(**_NO_BLOCK)
+_RELEASE_UNDER = _RELEASE.where(health.c.block_revision == sa.bindparam("b_under"))
 _TYPES = sa.select(health.c.destination, health.c.type).where(_IDS)
 _SET_TYPE = (
     sa.update(health).where(health.c.destination == sa.bindparam("b_id")).values(type=sa.bindparam("b_type"))
@@ -77,9 +78,18 @@ class Health:
         """End pause and any block, deactivation included."""
         self._change(_RESUME, ids, {})
 
-    def release(self, destination: str, now: int) -> None:
-        """End a block but not a pause: the destination was edited, or its account connected again."""
-        self._change(_RELEASE, [destination], {})
+    def release(self, destination: str, now: int, *, under: str | None = None) -> None:
+        """End a block but not a pause: the destination was edited, or its account connected again.
+
+        Args:
+            destination: Its id.
+            now: Microseconds.
+            under: Only a block that began under this revision; None ends any.
+        """
+        if under is None:
+            self._change(_RELEASE, [destination], {})
+        else:
+            self._change(_RELEASE_UNDER, [destination], {"b_under": under})
 
     def known_type(self, destination: str, type_: str) -> str:
         """The type under which the ledger knows a destination id; remembers ``type_`` for a new one.

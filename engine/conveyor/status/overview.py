@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from conveyor.clock import SECOND
+from conveyor.holds import Reason
 from conveyor.ledger.records import Health, Tally
-from conveyor.status.reasons import Reason, Standing, cure_of, is_held
+from conveyor.status.reasons import Standing, cure_of, is_held
 from conveyor.status.times import iso
 
 if TYPE_CHECKING:

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from conveyor.ledger.records import BlockReason, DeliveryRecord, Health, Status
+from conveyor.holds import Reason, hold_of
+from conveyor.ledger.records import DeliveryRecord, Health, Status
 
 if TYPE_CHECKING:
-    from conveyor.config import Destination, DestinationSource
+    from conveyor.config import DestinationSource
 
 HELD = "held"
 RETRYING = "retrying"
 """Derived statuses that filters accept beside the stored ones."""
-
-
-class Reason(enum.StrEnum):
-    """The ``state_reason`` of a pending delivery."""
-
-    QUEUED = "queued"
-    RETRYING = "retrying"
-    PAUSED = "paused"
-    INACTIVE = "inactive"
-    REMOVED = "removed"
-    INVALID_CONFIG = "invalid_config"
-    THROTTLED = "throttled"
-    NEEDS_LOGIN = "needs_login"
-    QUOTA = "quota"
-    CONFIG_ERROR = "config_error"
-    DEACTIVATED = "deactivated"
-    BREAKER = "breaker"
 
 
 _WAITING = frozenset({Reason.QUEUED, Reason.RETRYING, Reason.THROTTLED})
@@ -48,33 +31,6 @@ CURES: Mapping[Reason, str] = {
     Reason.BREAKER: "it is probed, or conveyor resume {id}",
 }
 """What ends a hold; ``{id}`` is the destination's."""
-
-
-def hold_of(destination: Destination | None, health: Health | None) -> Reason | None:
-    """Why nothing is delivered to a destination just now; None when it is served.
-
-    Args:
-        destination: Its config; None when it is not configured any more.
-        health: What the ledger knows; None when it has never been served.
-    """
-    if destination is None:
-        return Reason.REMOVED
-    if destination.problem is not None:
-        return Reason.INVALID_CONFIG
-    if not destination.is_active:
-        return Reason.INACTIVE
-    if health is None:
-        return None
-    if health.paused_at is not None:
-        return Reason.PAUSED
-    block = health.block
-    if block is None:
-        return None
-    edited = health.block_revision not in (None, destination.revision)
-    if edited and block.reason not in (BlockReason.THROTTLED, BlockReason.DEACTIVATED):
-        # The engine releases it at its next look.
-        return None
-    return Reason(block.reason.value)
 
 
 def is_held(reason: Reason | None) -> bool:
