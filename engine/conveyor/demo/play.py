@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
@@ -46,7 +48,7 @@ Retries wait 2 s, 4 s and 6 s here. That is shortened: the default is 5 s, 30 s,
 
 CLOSING = """
 Next:
-  conveyor init                a conveyor.yaml to start from
+{activate}  conveyor init                a conveyor.yaml to start from
   conveyor run                 deliver what is submitted, until Ctrl-C
   conveyor send photo.jpg      submit a file; conveyor --help lists all verbs
 """
@@ -77,10 +79,21 @@ def demo(console: Console) -> int:
         return 128 + interrupted.number
     right = all(result.right for result in results)
     if right:
-        board.say(CLOSING)
+        board.say(CLOSING.format(activate=_activation()))
     else:
         board.say("Not everything arrived as it was sent: please report this.", "red")
     return Exit.OK if right else Exit.FAILED
+
+
+def _activation() -> str:
+    """The line that puts the command on the path, where a plain ``conveyor`` would not find this one."""
+    own = Path(sys.prefix, "bin")
+    if shutil.which("conveyor") == str(own / "conveyor") or not (own / "activate").is_file():
+        return ""
+    script = own / "activate"
+    if script.is_relative_to(Path.cwd()):
+        script = script.relative_to(Path.cwd())
+    return f"  {'. ' + str(script):<27}  puts conveyor on the path of this shell\n"
 
 
 class _Play:
