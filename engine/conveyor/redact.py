@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
 
@@ -17,8 +19,8 @@ _SHORTEST_SECRET = 4
 """Shorter values occur by chance and would mangle every text."""
 
 _PATTERNS = (
-    # The password of a URL's user part (RFC 3986 §3.2.1).
-    (re.compile(r"(?P<keep>\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+(?=@)", re.I), r"\g<keep>" + HIDDEN),
+    # The password of a URL's user part (RFC 3986 §3.2.1). Schemes are short; a bound keeps the search linear.
+    (re.compile(r"(?P<keep>\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@]*:)[^\s/@]+(?=@)", re.I), r"\g<keep>" + HIDDEN),
     # Credentials in headers and header dumps.
     (
         re.compile(
@@ -45,26 +47,33 @@ _PATTERNS = (
 )
 
 
+def clean(text: str) -> str:
+    """Control characters, which confuse terminals and databases, as spaces; line ends stay."""
+    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+
+
 def bounded(text: str, limit: int) -> str:
-    """Cut ``text`` to ``limit`` characters, saying that it was cut; control characters become spaces."""
-    clean = "".join(c if c.isprintable() or c == "\n" else " " for c in text[: limit + 1])
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+    """Cut ``text`` to ``limit`` characters, saying that it was cut, and clean it."""
+    return clean(text) if len(text) <= limit else clean(text[: limit - 1]) + "…"
 
 
 class Redactor:
     """Hides the given secret values, and whatever looks like a credential, in texts.
 
     Args:
-        secrets: Values to hide wherever they occur. Values under four characters are ignored.
+        secrets: Values to hide wherever they occur, also line by line, percent-encoded and escaped as in
+            JSON. Values under four characters are ignored.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        values = {line for s in secrets for line in (s, *s.splitlines()) if len(line) >= _SHORTEST_SECRET}
+        spelt = {spelling for secret in secrets for spelling in _spellings(secret)}
+        values = {clean(spelling) for spelling in spelt if len(spelling) >= _SHORTEST_SECRET}
         ordered = sorted(values, key=len, reverse=True)
         self._values = re.compile("|".join(re.escape(v) for v in ordered)) if ordered else None
 
     def __call__(self, text: str) -> str:
-        """The text without secrets."""
+        """The text without secrets and control characters."""
+        text = clean(text)
         if self._values is not None:
             text = self._values.sub(HIDDEN, text)
         for pattern, replacement in _PATTERNS:
@@ -72,12 +81,20 @@ class Redactor:
         return text
 
     def message(self, text: str) -> str:
-        """A redacted error message of bounded length."""
-        return bounded(self(text[: 4 * MESSAGE_LIMIT]), MESSAGE_LIMIT)
+        """A redacted error message of bounded length. Bounded last: half a secret is not recognised."""
+        return bounded(self(text), MESSAGE_LIMIT)
 
     def excerpt(self, text: str) -> str:
         """A redacted beginning of a server's answer."""
-        return bounded(self(text[: 4 * EXCERPT_LIMIT]), EXCERPT_LIMIT)
+        return bounded(self(text), EXCERPT_LIMIT)
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    """A secret as it is, line by line, and as URLs (RFC 3986) and JSON write it."""
+    for line in (secret, *secret.splitlines()):
+        yield from (line, json.dumps(line)[1:-1])
+        yield from (quote(line, safe, errors="replace") for safe in ("", "/"))
+        yield quote_plus(line, errors="replace")
 
 
 def secrets_of(options: Any) -> Iterator[str]:

@@ -20,6 +20,9 @@ HELD = {
 }
 """Kinds that hold the whole destination, uncharged."""
 
+ANSWERED = frozenset({ErrorKind.CONFLICT, ErrorKind.REJECTED})
+"""Final kinds by which the destination has shown that it serves; the others may be found out without it."""
+
 PROBE_DELAYS = (30.0, 60.0, 120.0, 300.0, 900.0, 1800.0, 3600.0)
 """Seconds until a held destination is probed; the last one repeats."""
 
@@ -98,8 +101,9 @@ def failed(
             Status.PENDING, "hold", now, failures=claim.failures, throttled_since=claim.throttled_since,
             block=new, look_first=look,
         )  # fmt: skip
-    # The item is at fault, not the destination, which has therefore shown that it serves again.
-    return Effect(Status.FAILED, "final", failures=claim.failures, clears_block=True, look_first=look)
+    # The item is at fault. Only some kinds tell that the destination has answered at all.
+    answered = error.kind in ANSWERED
+    return Effect(Status.FAILED, "final", failures=claim.failures, clears_block=answered, look_first=look)
 
 
 def _charged(
@@ -134,16 +138,19 @@ def _throttled(
     look: bool,
     random: Callable[[], float],
 ) -> Effect:
+    since = claim.throttled_since if claim.throttled_since is not None else now
     step = block.step + 1 if block is not None and block.reason is BlockReason.THROTTLED else 0
-    if error.retry_after is None:
-        pause = min(THROTTLE_FIRST * 2.0 ** min(step, 20), THROTTLE_LAST)
-    else:
+    if error.retry_after is not None:
         pause = min(max(error.retry_after, 0.0), rules.max_retry_after)
+    elif error.scope is Scope.DELIVERY:
+        # No block counts the steps: to wait as long as it has lasted doubles the wait.
+        pause = min(max((now - since) / SECOND, THROTTLE_FIRST), THROTTLE_LAST)
+    else:
+        pause = min(THROTTLE_FIRST * 2.0 ** min(step, 20), THROTTLE_LAST)
     until = now + micros(pause)
     new = None
     if error.scope is not Scope.DELIVERY:
         new = Block(BlockReason.THROTTLED, until, step, error.message)
-    since = claim.throttled_since if claim.throttled_since is not None else now
     if now - since >= THROTTLE_PATIENCE:
         as_transient = DeliveryError(ErrorKind.TRANSIENT, error.message)
         effect = _charged(claim, as_transient, rules, now=now, earliest=until, look=look, random=random)

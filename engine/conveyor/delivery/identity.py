@@ -69,7 +69,22 @@ def is_dead(worker: WorkerRecord) -> bool:
     host, boot, namespace = _machine()
     if not boot or (worker.host, worker.boot_id, worker.pid_namespace) != (host, boot, namespace):
         return False
+    if not _exists(worker.pid):
+        return True
+    if not _read(f"/proc/{worker.pid}/stat"):
+        # There is a process, but of another user whose processes are hidden here (hidepid, ProtectProc).
+        return not _exists(worker.pid)
     return process_start(worker.pid) != worker.pid_start
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def serving(workers: Iterable[WorkerRecord], now: int) -> list[WorkerRecord]:

@@ -6,12 +6,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Protocol
 
 from conveyor.contract import Log
 from conveyor.delivery.supervisor import Supervisor
-from conveyor.errors import Exit
+from conveyor.errors import Exit, LedgerUnavailable
 
 TICK = 0.05
 """Seconds between looks at whether to end."""
@@ -49,7 +50,8 @@ class Signals:
         if self.stop.is_set():
             os._exit(128 + number)
         self.stop.set()
-        os.write(2, b"stopping: finishing what runs; once more to leave at once\n")
+        with suppress(OSError):
+            os.write(2, b"stopping: finishing what runs; once more to leave at once\n")
 
     def _on_reload(self, _number: int, _frame: FrameType | None) -> None:
         self.reload.set()
@@ -79,18 +81,30 @@ def run_engine(
     """
     engine.start()
     code, replace = Exit.OK, False
-    while not signals.stop.wait(TICK):
-        asked = signals.reload.is_set()
-        signals.reload.clear()
-        reload(asked)
-        if engine.worn_out.is_set():
-            replace = True
-            break
-        if until_idle and engine.idle(horizon):
-            code = Exit.FAILED if failed() else Exit.OK
-            break
-    engine.stop()
+    try:
+        while not signals.stop.wait(TICK):
+            asked = signals.reload.is_set()
+            signals.reload.clear()
+            reload(asked)
+            if engine.worn_out.is_set():
+                replace = True
+                break
+            if until_idle and (ended := _ended(lambda: engine.idle(horizon), failed)) is not None:
+                code = ended
+                break
+    finally:
+        engine.stop()
     return code, replace
+
+
+def _ended(idle: Callable[[], bool], failed: Callable[[], bool]) -> Exit | None:
+    """The exit code when there is nothing left to do; None when there is, or the ledger cannot say."""
+    try:
+        if not idle():
+            return None
+        return Exit.FAILED if failed() else Exit.OK
+    except LedgerUnavailable:
+        return None
 
 
 def run_supervisor(
@@ -112,14 +126,16 @@ def run_supervisor(
     """
     code = Exit.OK
     ticks = 0
-    while not signals.stop.wait(TICK):
-        supervisor.step()
-        if signals.reload.is_set():
-            signals.reload.clear()
-            supervisor.signal(signal.SIGHUP)
-        ticks += 1
-        if ticks % round(1 / TICK) == 0 and idle():
-            code = Exit.FAILED if failed() else Exit.OK
-            break
-    supervisor.stop(grace)
+    try:
+        while not signals.stop.wait(TICK):
+            supervisor.step()
+            if signals.reload.is_set():
+                signals.reload.clear()
+                supervisor.signal(signal.SIGHUP)
+            ticks += 1
+            if ticks % round(1 / TICK) == 0 and (ended := _ended(idle, failed)) is not None:
+                code = ended
+                break
+    finally:
+        supervisor.stop(grace)
     return code

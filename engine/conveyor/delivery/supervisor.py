@@ -97,11 +97,12 @@ class Supervisor:
 
     def _died(self, number: int, child: _Child, code: int, now: float) -> None:
         child.process = None
-        if code == 0:
+        ran = now - child.started
+        if code == 0 and ran >= LAST_BACKOFF:
             # It asked to be replaced.
             child.not_before = now
             return
-        if now - child.started >= STEADY:
+        if ran >= STEADY:
             child.backoff = FIRST_BACKOFF
         self._log.warning("worker process died", process=number, exit_code=code, restart_in=child.backoff)
         child.not_before = now + child.backoff
@@ -113,11 +114,14 @@ def _spawn(command: Sequence[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(list(command), start_new_session=True, stdin=subprocess.DEVNULL)
 
 
-def end_with_parent() -> None:
-    """Make this process end when its parent does (Linux; elsewhere the lease takes care of an orphan)."""
+def end_with_parent(parent: int) -> None:
+    """Make this process end when its parent does (Linux; elsewhere the lease takes care of an orphan).
+
+    Args:
+        parent: The parent's process id, as the parent told it.
+    """
     if not sys.platform.startswith("linux"):
         return
-    parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:
         # The parent died before the signal was set up.

@@ -79,9 +79,7 @@ class Child:
 
 def begin(parent: int) -> None:
     """In the child, first of all: end with the parent, also when it has gone already."""
-    end_with_parent()
-    if os.getppid() != parent:
-        sys.exit(1)
+    end_with_parent(parent)
 
 
 def announce(**facts: object) -> None:

@@ -116,7 +116,7 @@ def moment(given: str | datetime | None, now: int) -> int | None:
         return None
     if isinstance(given, str):
         if ago := _AGO.fullmatch(given.strip()):
-            return now - micros(float(ago[1]) * _SECONDS[ago[2]])
+            return max(0, now - micros(float(ago[1]) * _SECONDS[ago[2]]))
         try:
             given = datetime.fromisoformat(given)
         except ValueError:

@@ -39,7 +39,9 @@ def session_status(
     """
     images: dict[str, dict[str, Any]] = {}
     ordered = sorted(deliveries, key=lambda d: (d.job.created_at, d.job_id, d.created_at, d.id))
-    for delivery in ordered:
+    # A replay under a new id takes the place of the delivery that it repeats.
+    newest = {(delivery.job_id, delivery.destination): delivery for delivery in ordered}
+    for delivery in newest.values():
         job = delivery.job
         image = images.setdefault(
             job.id,
@@ -51,9 +53,7 @@ def session_status(
             },
         )
         image["deliveries"].append(_delivery(delivery, source))
-    shown = sorted(
-        images.values(), key=lambda i: i["image_index"] if i["image_index"] is not None else len(images)
-    )
+    shown = sorted(images.values(), key=lambda i: (i["image_index"] is None, i["image_index"] or 0))
     return {"session_id": session_id, "status": _aggregate(shown), "images": shown}
 
 

@@ -24,7 +24,7 @@ from conveyor.contract import (
 )
 
 Act = Receipt | BaseException | Found | Callable[[Parcel, Target, AttemptContext], Receipt] | None
-"""What one call does: return a receipt, raise an error, answer ``find``, or call a function; None succeeds."""
+"""What one call does: return a receipt, raise an error, call a function; None succeeds."""
 
 
 @dataclass

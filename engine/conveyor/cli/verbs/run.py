@@ -44,7 +44,7 @@ def run(
     processes: Annotated[
         int | None, typer.Option(min=1, help="Worker processes; by default the config's.", show_default=False)
     ] = None,
-    child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
+    parent: Annotated[int | None, typer.Option(hidden=True, help="Process to end with.")] = None,
 ) -> None:
     """Deliver what is due, until told to stop.
 
@@ -59,23 +59,23 @@ def run(
         signals = Signals(logger)
         signals.install()
         count = processes or installation.config.settings.workers.processes
-        if count > 1 and not child:
+        if count > 1 and parent is None:
             code = _supervise(installation, signals, count, until_idle, idle_horizon)
         else:
-            code = _one(installation, signals, until_idle, idle_horizon, child=child)
+            code = _one(installation, signals, until_idle, idle_horizon, parent)
     raise typer.Exit(code)
 
 
 def _one(
-    installation: Installation, signals: object, until_idle: bool, horizon: float, *, child: bool
+    installation: Installation, signals: object, until_idle: bool, horizon: float, parent: int | None
 ) -> Exit:
     from conveyor import log
     from conveyor.delivery.engine import Engine
     from conveyor.delivery.runner import Signals, run_engine
     from conveyor.delivery.supervisor import end_with_parent
 
-    if child:
-        end_with_parent()
+    if parent is not None:
+        end_with_parent(parent)
     assert isinstance(signals, Signals)
     logger = log.get()
     engine = Engine(installation.workshop(), installation.worker_settings(), installation.clock)
@@ -91,7 +91,7 @@ def _one(
         reload=_reloading(installation, logger, engine.ring),
         failed=lambda: installation.ledger.deliveries.failed_since(started),
     )
-    if replace and not child:
+    if replace and parent is None:
         installation.close()
         os.execv(sys.executable, [sys.executable, "-m", "conveyor", *sys.argv[1:]])  # noqa: S606
     return code
@@ -108,7 +108,7 @@ def _supervise(
     logger = log.get()
     started = installation.clock.now()
     path = str(installation.config.path)
-    command = [sys.executable, "-m", "conveyor", "--config", path, "run", "--child", "--processes", "1"]
+    command = [sys.executable, "-m", "conveyor", "--config", path, "run", "--parent", str(os.getpid())]
     supervisor = Supervisor(command, count, log=logger)
     return run_supervisor(
         supervisor,
