@@ -143,6 +143,22 @@ def test_changes_by_others_are_noticed(file: Path, clock: Any) -> None:
         assert not ledger.database.changed()
 
 
+def test_own_changes_are_noticed_unless_they_are_quiet(file: Path, clock: Any) -> None:
+    url = f"sqlite:///{file}"
+    with open_ledger(url, clock=clock) as ledger, open_ledger(url, clock=clock) as other:
+        ledger.database.changed()
+        ledger.health.pause(["a"], None, 1)
+        assert ledger.database.changed()
+        with ledger.database.write(quiet=True) as connection:
+            ensure(connection, ["b"])
+        assert not ledger.database.changed()
+        other.health.pause(["c"], None, 2)
+        with ledger.database.write(quiet=True) as connection:
+            ensure(connection, ["d"])
+        assert ledger.database.changed()  # a quiet write hides nothing of what came before it
+        assert not ledger.database.changed()
+
+
 def test_writes_are_undone_when_the_block_raises(kit: Any) -> None:
     def write() -> None:
         with kit.ledger.database.write() as connection:

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from conveyor.ledger import claims, deliveries, filters, health, open_ledger, outcomes, rows, states, workers
+from conveyor.ledger.prepared import Prepared
 from conveyor.ledger.records import Filter, Status
 
 
@@ -17,13 +18,18 @@ from conveyor.ledger.records import Filter, Status
 def explain(tmp_path: Path, clock: Any) -> Any:
     with open_ledger(f"sqlite:///{tmp_path}/plans.db", clock=clock) as ledger:
 
-        def plan(statement: sa.ClauseElement) -> list[str]:
+        def plan(statement: sa.ClauseElement | Prepared) -> list[str]:
             dialect = ledger.database._writers.dialect  # type: ignore[attr-defined]
-            text = str(statement.compile(dialect=dialect))
-            text = re.sub(r"__\[POSTCOMPILE_\w+\]", "?", text)
+            if isinstance(statement, Prepared):
+                text = statement.text(dialect)
+            else:
+                text = str(statement.compile(dialect=dialect))
+            text = re.sub(r"__\[POSTCOMPILE_(\w+)\]", r":\1", text)
             with ledger.database.read() as connection:
                 raw = connection.connection.dbapi_connection
-                found = raw.execute(f"EXPLAIN QUERY PLAN {text}", (1,) * text.count("?"))
+                found = raw.execute(
+                    f"EXPLAIN QUERY PLAN {text}", dict.fromkeys(re.findall(r":(\w+)", text), 1)
+                )
                 return [row[3] for row in found]
 
         yield plan

@@ -13,11 +13,13 @@ from conveyor.contract import Log
 from conveyor.holds import Reason, hold_of, served_at
 from conveyor.ledger.facade import Ledger
 from conveyor.ledger.records import (
+    AttemptReport,
     Block,
     Claimed,
     DueDestination,
     JobRecord,
     Placement,
+    Status,
     Wanted,
 )
 
@@ -97,6 +99,18 @@ class Dispatcher:
         """Something in the ledger has changed: look again."""
         self._dirty = True
         self._bell.set()
+
+    def settled(self, reports: Sequence[AttemptReport]) -> None:
+        """These outcomes were written: look again if they change what is due or free a place under a cap."""
+        with self._lock:  # a claim under way may be about to find its destination at the cap
+            changes = any(
+                report.status is Status.PENDING
+                or report.block is not None
+                or report.destination in self._exhausted
+                for report in reports
+            )
+        if changes:
+            self.ring()
 
     def wake(self) -> None:
         """A thread is free: claim if something is known to be due."""
@@ -236,3 +250,6 @@ class Dispatcher:
             if taken.get(item.destination, 0) < item.limit or item.probe:
                 # Nothing more due, or at its cap: not asked again before something has changed.
                 self._exhausted.add(item.destination)
+                # What was taken no longer shows when the next one falls due.
+                if taken:
+                    self._dirty = True

@@ -15,8 +15,11 @@ class Inbox:
         threads: Threads that work at the same time.
     """
 
-    LOOKAHEAD_BELOW = 0.05
-    """Mean seconds of an attempt under which claims are taken ahead, in larger groups."""
+    AHEAD_SECONDS = 0.05
+    """Claims are taken ahead for about as long: short attempts in large groups, long ones not at all."""
+
+    AHEAD_MOST = 8
+    """For each thread, at most so many claims are taken ahead."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
@@ -39,11 +42,12 @@ class Inbox:
         with self._lock:
             return self._claims.pop(delivery_id, None)
 
-    def done(self, seconds: float) -> None:
-        """A claim taken has ended after ``seconds`` of work."""
+    def done(self, seconds: float) -> bool:
+        """A claim taken has ended after ``seconds`` of work; whether it is time to claim again."""
         with self._lock:
             self._out -= 1
             self._mean += (seconds - self._mean) / 16
+            return self._room() > 0
 
     def untaken(self, delivery_ids: Iterable[str] | None = None) -> list[Claimed]:
         """Remove and return the claims that no thread has taken up yet: these, or all."""
@@ -56,12 +60,16 @@ class Inbox:
     def room(self) -> int:
         """How many claims may be taken now; 0 while it is not worth a transaction.
 
-        One for each free thread; while attempts are short, as many again ahead, so that claims are grouped.
+        One for each free thread; while attempts are short, more ahead, so that claims are grouped.
         """
         with self._lock:
-            ahead = 2 * self._threads if self._mean < self.LOOKAHEAD_BELOW else 0
-            room = self._threads - self._written_off + ahead - self._out
-            return room if room > ahead or room >= self._threads // 2 + 1 or self._out == 0 else 0
+            return self._room()
+
+    def _room(self) -> int:
+        threads = self._threads - self._written_off
+        ahead = threads * int(self.AHEAD_SECONDS / max(self._mean, self.AHEAD_SECONDS / self.AHEAD_MOST))
+        room = threads + ahead - self._out
+        return room if room > min(ahead, (threads + ahead) // 2) else 0
 
     def lose_thread(self) -> int:
         """A thread was written off; returns how many so far."""

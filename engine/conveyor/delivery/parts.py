@@ -166,8 +166,8 @@ class Parts:
             return
         began = self.clock.monotonic()
         if self._carry_out(claim):
-            self.inbox.done(self.clock.monotonic() - began)
-            self.dispatcher.wake()
+            if self.inbox.done(self.clock.monotonic() - began):
+                self.dispatcher.wake()
         else:
             self.inbox.regain_thread()
 
@@ -236,7 +236,7 @@ class Parts:
             self.worn_out.set()
 
     def _written(self, reports: Sequence[AttemptReport]) -> None:
-        self.dispatcher.ring()
+        self.dispatcher.settled(reports)
         for report in reports:
             self._say(report)
 

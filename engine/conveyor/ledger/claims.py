@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from conveyor.ledger import rows
 from conveyor.ledger.database import Database
 from conveyor.ledger.health import lock
+from conveyor.ledger.prepared import Prepared
 from conveyor.ledger.records import AttemptOutcome, Claimed, DueDestination, Health, Placement, Status, Wanted
 from conveyor.ledger.schema import attempts, deliveries, health, jobs, payloads, workers
 from conveyor.ledger.transitions import Move, is_, move
@@ -47,7 +48,9 @@ def _due_statement() -> sa.Select[Any]:
 
 _DUE = _due_statement()
 
-_REGISTERED = sa.select(workers.c.id).where(workers.c.id == sa.bindparam("worker")).with_for_update(read=True)
+_REGISTERED = Prepared(
+    sa.select(workers.c.id).where(workers.c.id == sa.bindparam("worker")).with_for_update(read=True)
+)
 
 _RUNNING = (
     sa.select(_D.destination, sa.func.count())
@@ -83,16 +86,29 @@ _TAKE = (
     .with_for_update(skip_locked=True, of=deliveries)
 )
 
-_CLAIM = move(Move.CLAIM).values(
-    worker=sa.bindparam("b_worker"),
-    attempt=sa.bindparam("b_attempt"),
-    path=sa.bindparam("b_path"),
-    conflict=sa.bindparam("b_conflict"),
-    revision=sa.bindparam("b_revision"),
-    probe=sa.bindparam("b_probe"),
+_CLAIM = Prepared(
+    move(Move.CLAIM).values(
+        worker=sa.bindparam("b_worker"),
+        attempt=sa.bindparam("b_attempt"),
+        path=sa.bindparam("b_path"),
+        conflict=sa.bindparam("b_conflict"),
+        revision=sa.bindparam("b_revision"),
+        probe=sa.bindparam("b_probe"),
+    )
 )
-_INSERT_ATTEMPT = sa.insert(attempts)
-_SERVED = (
+_INSERT_ATTEMPT = Prepared(
+    sa.insert(attempts).values(
+        delivery_id=sa.bindparam("b_id"),
+        attempt=sa.bindparam("b_attempt"),
+        cycle=sa.bindparam("b_cycle"),
+        fence=sa.bindparam("b_fence") + 1,
+        worker=sa.bindparam("b_worker"),
+        started_at=sa.bindparam("b_now"),
+        probe=sa.bindparam("b_probe"),
+        revision=sa.bindparam("b_revision"),
+    )
+)
+_SERVED = Prepared(
     sa.update(health)
     .where(health.c.destination == sa.bindparam("b_destination"))
     .values(last_served=sa.bindparam("b_now"))
@@ -154,8 +170,8 @@ class Claims:
         """
         if not wanted:
             return []
-        with self._database.write() as connection:
-            if connection.execute(_REGISTERED, {"worker": worker_id}).first() is None:
+        with self._database.write(quiet=True) as connection:
+            if _REGISTERED.run(connection, {"worker": worker_id}).first() is None:
                 return []
             taken: list[Claimed] = []
             for want, room, probe in _rooms(connection, wanted, now):
@@ -242,25 +258,11 @@ def _take(connection: sa.Connection, want: Wanted, room: int, probe: bool, now: 
 
 
 def _write(connection: sa.Connection, worker_id: str, taken: Sequence[Claimed], now: int) -> None:
-    connection.execute(_CLAIM, [_claim_row(worker_id, claim, claim.placement, now) for claim in taken])
-    connection.execute(
-        _INSERT_ATTEMPT,
-        [
-            {
-                "delivery_id": claim.delivery_id,
-                "attempt": claim.attempt,
-                "cycle": claim.cycle,
-                "fence": claim.fence,
-                "worker": worker_id,
-                "started_at": now,
-                "probe": claim.probe,
-                "revision": claim.revision,
-            }
-            for claim in taken
-        ],
-    )
+    values = [_claim_row(worker_id, claim, claim.placement, now) for claim in taken]
+    _CLAIM.run_each(connection, values)
+    _INSERT_ATTEMPT.run_each(connection, values)
     served = sorted({claim.destination for claim in taken})
-    connection.execute(_SERVED, [{"b_destination": name, "b_now": now} for name in served])
+    _SERVED.run_each(connection, [{"b_destination": name, "b_now": now} for name in served])
 
 
 def _claim_row(worker_id: str, claim: Claimed, placement: Placement | None, now: int) -> dict[str, Any]:
@@ -270,6 +272,7 @@ def _claim_row(worker_id: str, claim: Claimed, placement: Placement | None, now:
         "b_now": now,
         "b_worker": worker_id,
         "b_attempt": claim.attempt,
+        "b_cycle": claim.cycle,
         "b_path": None if placement is None else placement.path,
         "b_conflict": None if placement is None else placement.conflict.value,
         "b_revision": claim.revision,

@@ -13,6 +13,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from conveyor.ledger.prepared import Prepared, Values
+
 Row = Mapping[str, Any]
 
 
@@ -30,17 +32,22 @@ class Database(abc.ABC):
         """A consistent read. Raises LedgerError or LedgerUnavailable with the cure."""
 
     @abc.abstractmethod
-    def write(self, durable: bool = False) -> AbstractContextManager[sa.Connection]:
+    def first(self, question: Prepared, values: Values) -> Sequence[Any] | None:
+        """The first row of a single question, or None; cheaper than :meth:`read`, and raises the same."""
+
+    @abc.abstractmethod
+    def write(self, durable: bool = False, *, quiet: bool = False) -> AbstractContextManager[sa.Connection]:
         """A write transaction: committed at the end of the block, rolled back when it raises.
 
         Args:
             durable: Survives a power cut once the block has ended (fsync). Otherwise the last transactions
                 before a power cut may be undone, never torn; a crash of the process loses nothing.
+            quiet: Not for :meth:`changed` to report: the caller tells whom it concerns.
         """
 
     @abc.abstractmethod
     def changed(self) -> bool:
-        """Whether any other connection may have written since the last call; the first call says True."""
+        """Whether anybody may have written since the last call, except quietly; the first call says True."""
 
     @abc.abstractmethod
     def close(self) -> None:

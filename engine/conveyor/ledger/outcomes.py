@@ -12,6 +12,7 @@ from conveyor.ledger import rows
 from conveyor.ledger.cleanups import enqueue
 from conveyor.ledger.database import Database
 from conveyor.ledger.health import lock
+from conveyor.ledger.prepared import Prepared
 from conveyor.ledger.records import AttemptReport, Block, Health, Status
 from conveyor.ledger.schema import attempts, deliveries, health
 from conveyor.ledger.transitions import Move, is_, move
@@ -36,12 +37,12 @@ _COUNTS: dict[str, Any] = {
 _CLOSED: dict[str, Any] = {"state": sa.null(), "receipt": sa.bindparam("b_receipt")}
 
 _MOVES = {
-    Status.DELIVERED: move(Move.DELIVER).values(**_COUNTS, **_CLOSED),
-    Status.FAILED: move(Move.FAIL).values(**_COUNTS, **_CLOSED),
-    Status.PENDING: move(Move.RETRY).values(**_COUNTS, next_attempt_at=sa.bindparam("b_next")),
+    Status.DELIVERED: Prepared(move(Move.DELIVER).values(**_COUNTS, **_CLOSED)),
+    Status.FAILED: Prepared(move(Move.FAIL).values(**_COUNTS, **_CLOSED)),
+    Status.PENDING: Prepared(move(Move.RETRY).values(**_COUNTS, next_attempt_at=sa.bindparam("b_next"))),
 }
 
-_END_ATTEMPT = (
+_END_ATTEMPT = Prepared(
     sa.update(attempts)
     .where(attempts.c.delivery_id == sa.bindparam("b_id"), attempts.c.attempt == sa.bindparam("b_attempt"))
     .values(
@@ -72,7 +73,7 @@ _HEALTH_FIELDS = (
     "last_failed_at",
     "last_error",
 )
-_SET_HEALTH = (
+_SET_HEALTH = Prepared(
     sa.update(health)
     .where(health.c.destination == sa.bindparam("b_destination"))
     .values({name: sa.bindparam(f"b_{name}") for name in _HEALTH_FIELDS})
@@ -101,7 +102,7 @@ class Outcomes:
         """
         if not reports:
             return set()
-        with self._database.write() as connection:
+        with self._database.write(quiet=True) as connection:
             found = connection.execute(_HELD, {"ids": [report.delivery_id for report in reports]})
             held = {row[0]: row for row in found.all()}
             mine = sorted(
@@ -131,10 +132,10 @@ def _write(
     for status, statement in _MOVES.items():
         values = [_delivery_row(report, now) for report in mine if report.status is status]
         if values:
-            changed += connection.execute(statement, values).rowcount
+            changed += statement.run_each(connection, values)
     if changed != len(mine):
         raise LedgerError("an outcome did not fit the delivery's status", cure="report this: it is a defect")
-    connection.execute(_END_ATTEMPT, [_attempt_row(report) for report in mine])
+    _END_ATTEMPT.run_each(connection, [_attempt_row(report) for report in mine])
     _set_health(connection, mine, held, now)
 
 
@@ -148,7 +149,7 @@ def _delivery_row(report: AttemptReport, now: int) -> dict[str, Any]:
         "b_throttled": report.throttled_since,
         "b_look": report.look_first,
         "b_error": report.message,
-        "b_kind": report.kind,
+        "b_kind": None if report.kind is None else report.kind.value,
     }
     if report.status is Status.PENDING:
         row["b_next"] = now if report.next_attempt_at is None else report.next_attempt_at
@@ -163,9 +164,9 @@ def _attempt_row(report: AttemptReport) -> dict[str, Any]:
         "b_id": report.delivery_id,
         "b_attempt": report.attempt,
         "b_finished": report.finished_at,
-        "b_outcome": report.outcome,
+        "b_outcome": report.outcome.value,
         "b_charged": report.charged,
-        "b_kind": report.kind,
+        "b_kind": None if report.kind is None else report.kind.value,
         "b_error": report.message,
         "b_hint": report.hint,
         "b_code": report.code,
@@ -194,7 +195,7 @@ def _set_health(
         if after != before:
             values.append(_health_row(after))
     if values:
-        connection.execute(_SET_HEALTH, values)
+        _SET_HEALTH.run_each(connection, values)
 
 
 def applied(known: Health, report: AttemptReport, *, probe: bool, revision: str | None, now: int) -> Health:
@@ -241,7 +242,7 @@ def _health_row(after: Health) -> dict[str, Any]:
     block = after.block
     return {
         "b_destination": after.destination,
-        "b_block_reason": None if block is None else block.reason,
+        "b_block_reason": None if block is None else block.reason.value,
         "b_block_until": None if block is None else block.until,
         "b_block_step": 0 if block is None else block.step,
         "b_block_message": None if block is None else block.message,

@@ -10,13 +10,16 @@ by id, destinations by id; a claim takes its destinations before its deliveries,
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 import sqlalchemy as sa
 
 from conveyor.errors import LedgerError
 from conveyor.ledger.database import Database
 from conveyor.ledger.failures import DRIVER_ERRORS, translated
+from conveyor.ledger.prepared import Prepared, Values
 from conveyor.version import requirement
 
 CONNECT_TIMEOUT = 10
@@ -55,7 +58,12 @@ class PostgresDatabase(Database):
         """A read; each statement sees what was committed when it began."""
         return self._transaction()
 
-    def write(self, durable: bool = False) -> _Transaction:
+    def first(self, question: Prepared, values: Values) -> Sequence[Any] | None:
+        """One round trip for the question, one to end its transaction."""
+        with self.read() as connection:
+            return question.run(connection, values).first()
+
+    def write(self, durable: bool = False, *, quiet: bool = False) -> _Transaction:
         """A write transaction; always durable (see the module's docstring)."""
         return self._transaction()
 

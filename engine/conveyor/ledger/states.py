@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from conveyor.contract import ConflictPolicy
 from conveyor.ledger.database import Database
+from conveyor.ledger.prepared import Prepared
 from conveyor.ledger.records import Status
 from conveyor.ledger.schema import deliveries, jobs
 from conveyor.ledger.transitions import is_
@@ -13,7 +14,7 @@ from conveyor.ledger.transitions import is_
 _D = deliveries.c
 _MINE = (_D.id == sa.bindparam("b_id"), _D.fence == sa.bindparam("b_fence"), is_(Status.DELIVERING))
 _SAVE = sa.update(deliveries).where(*_MINE).values(state=sa.bindparam("b_state"))
-_OWNS = sa.select(_D.id).where(*_MINE)
+_OWNS = Prepared(sa.select(_D.id).where(*_MINE))
 _SUPERSEDED = (
     sa.select(_D.id)
     .join(jobs, jobs.c.id == _D.job_id)
@@ -41,14 +42,13 @@ class States:
         Returns:
             False when the delivery is no longer held under this fence: nothing was written.
         """
-        with self._database.write(durable=True) as connection:
+        with self._database.write(durable=True, quiet=True) as connection:
             values = {"b_id": delivery_id, "b_fence": fence, "b_state": blob}
             return connection.execute(_SAVE, values).rowcount == 1
 
     def owns(self, delivery_id: str, fence: int) -> bool:
         """Whether the delivery is still held under this fence."""
-        with self._database.read() as connection:
-            return connection.execute(_OWNS, {"b_id": delivery_id, "b_fence": fence}).first() is not None
+        return self._database.first(_OWNS, {"b_id": delivery_id, "b_fence": fence}) is not None
 
     def superseded(self, destination: str, path: str, created_at: int, job_id: str) -> bool:
         """Whether a job submitted later has already been delivered to this path under ``overwrite``.

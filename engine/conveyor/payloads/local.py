@@ -143,7 +143,11 @@ class LocalStore:
             DeliveryError: SOURCE: gone or changed.
             PayloadError: The store itself cannot be reached.
         """
-        fd = self._open_fd(record, self._path(record))
+        path = self._path(record)
+        if not record.in_place:
+            self._same_size(self._status(record, path), record)
+            return
+        fd = self._open_fd(record, path)
         try:
             self._checked(fd, record)
         finally:
@@ -210,22 +214,25 @@ class LocalStore:
                 raise source_error(
                     f"the payload {path} cannot be read: {error.strerror}", in_place=True
                 ) from None
-            if error.errno in GONE:
-                self.check()  # a share that is away is no lost payload
-                raise source_error(
-                    f"the payload {record.id} is gone from the store", in_place=False
-                ) from None
-            raise payload_error(error, self.root, f"open {path.name}") from None
+            raise self._missing(record, path, error) from None
+
+    def _status(self, record: PayloadRecord, path: Path) -> os.stat_result:
+        try:
+            return os.lstat(path)
+        except OSError as error:
+            raise self._missing(record, path, error) from None
+
+    def _missing(self, record: PayloadRecord, path: Path, error: OSError) -> Exception:
+        if error.errno not in GONE:
+            return payload_error(error, self.root, f"open {path.name}")
+        self.check()  # a share that is away is no lost payload
+        return source_error(f"the payload {record.id} is gone from the store", in_place=False)
 
     def _checked(self, fd: int, record: PayloadRecord) -> int | None:
         """Compare the open file with the record; returns the time stamp that must not move while reading."""
         status = os.fstat(fd)
         if not record.in_place:
-            if status.st_size != record.size:
-                raise source_error(
-                    f"the payload {record.id} has {status.st_size} bytes in the store, not {record.size}",
-                    in_place=False,
-                )
+            self._same_size(status, record)
             return None
         current = fingerprint(status)
         key = (record.location, record.digests["sha256"])
@@ -235,6 +242,13 @@ class LocalStore:
                 self._verified.clear()
             self._verified[key] = current
         return status.st_mtime_ns
+
+    def _same_size(self, status: os.stat_result, record: PayloadRecord) -> None:
+        if status.st_size != record.size:
+            raise source_error(
+                f"the payload {record.id} has {status.st_size} bytes in the store, not {record.size}",
+                in_place=False,
+            )
 
     def _read_again(self, fd: int, record: PayloadRecord) -> None:
         try:

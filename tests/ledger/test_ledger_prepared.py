@@ -1,0 +1,44 @@
+"""Statements that go past SQLAlchemy's parameters do the same as through it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from conveyor.ledger.prepared import Prepared
+from conveyor.ledger.schema import health
+
+_INSERT = Prepared(
+    sa.insert(health).values(
+        destination=sa.bindparam("name"),
+        paused_at=sa.bindparam("at") + 1,
+        pause_note="5 % of :name, 'quoted'",
+    )
+)
+_READ = Prepared(
+    sa.select(health.c.paused_at, health.c.pause_note).where(
+        health.c.destination == sa.bindparam("name"), health.c.block_step == 0
+    )
+)
+
+
+def test_values_and_constants_reach_the_database(kit: Any) -> None:
+    database = kit.ledger.database
+    with database.write() as connection:
+        changed = _INSERT.run_each(connection, [{"name": "a", "at": 1}, {"name": "b", "at": 2**40}])
+    assert changed == 2
+    with database.read() as connection:
+        assert tuple(_READ.run(connection, {"name": "b"}).one()) == (2**40 + 1, "5 % of :name, 'quoted'")
+    assert tuple(database.first(_READ, {"name": "a"})) == (2, "5 % of :name, 'quoted'")
+    assert database.first(_READ, {"name": "nobody"}) is None
+
+
+def test_a_question_sees_what_was_committed_before_it(kit: Any) -> None:
+    database = kit.ledger.database
+    for round_ in range(3):
+        name = f"d{round_}"
+        assert database.first(_READ, {"name": name}) is None
+        with database.write() as connection:
+            _INSERT.run(connection, {"name": name, "at": round_})
+        assert database.first(_READ, {"name": name})[0] == round_ + 1
