@@ -119,7 +119,8 @@ class CommandLine:
 
     def payloads(self) -> list[Path]:
         """All files in the payload store, temporary ones included."""
-        return [path for path in (self.folder / "payloads").rglob("*") if path.is_file()]
+        marker = ".conveyor-payloads"  # says whose folder it is
+        return [p for p in (self.folder / "payloads").rglob("*") if p.is_file() and p.name != marker]
 
 
 def interrupt(process: subprocess.Popen[str]) -> Ended:

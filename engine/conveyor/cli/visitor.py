@@ -172,8 +172,13 @@ def exit_code(statuses: Iterable[DeliveryStatus]) -> Exit:
     return Exit.OK if words <= {"delivered"} else Exit.WAITING
 
 
-def sentence(status: DeliveryStatus) -> str:
-    """How a delivery stands, for people: one line, or two with the cure."""
+def sentence(status: DeliveryStatus, hint: str | None = None) -> str:
+    """How a delivery stands, for people: a line, and below it what to do.
+
+    Args:
+        status: The delivery.
+        hint: What the last attempt's error advises.
+    """
     text = f"{status.status:<9}  {status.destination}  {status.filename}"
     receipt = status.receipt or {}
     where = receipt.get("path") or receipt.get("reference") or status.path
@@ -181,11 +186,19 @@ def sentence(status: DeliveryStatus) -> str:
         notes = [word for word in ("renamed", "skipped", "superseded") if receipt.get(word)]
         text += f" → {where}" if where else ""
         return text + (f" ({', '.join(notes)})" if notes else "")
-    reason = status.state_reason or status.last_error_kind
+    reason = status.last_error_kind if status.status == "failed" else status.state_reason
     if reason:
         text += f" ({reason})"
     if status.last_error:
         text += f": {status.last_error}"
     if status.status == "pending" and status.next_attempt_at and status.attempts:
         text += f"; next attempt at {status.next_attempt_at}"
-    return f"{text}\n  → {status.cure}" if status.cure else text
+    return "\n  → ".join([text, *(line for line in (hint, status.cure) if line)])
+
+
+def hint_of(installation: Installation, status: DeliveryStatus) -> str | None:
+    """What the error of the last attempt advises; None where it advises nothing, or nothing went wrong."""
+    if status.status == "delivered" or not status.attempts:
+        return None
+    attempts = installation.ledger.deliveries.attempts(status.id)
+    return attempts[-1].hint if attempts else None

@@ -182,8 +182,8 @@ class Receiver:
         try:
             verifier = self._spool(incoming, spool)
             if scripted is not None:
-                verdicts = verifier.verdicts()
-                return _scripted(scripted), Request(delivery, scripted.status, "as asked", None, verdicts)
+                request = Request(delivery, scripted.status, "as asked", None, self._verdicts(verifier))
+                return _scripted(scripted), request
             return self._accept(incoming, spool, verifier, delivery)
         finally:
             spool.unlink(missing_ok=True)
@@ -212,10 +212,13 @@ class Receiver:
             except Unreadable as error:
                 problem = (400, str(error))
         if problem is not None:
-            request = Request(delivery, *problem, None, verifier.verdicts())
+            request = Request(delivery, *problem, None, self._verdicts(verifier))
             return Reply(problem[0], problem[1].encode() + b"\n"), request
         note = "received again" if received.duplicate else "saved"
-        return Reply(200, b"ok\n"), Request(delivery, 200, note, received, verifier.verdicts())
+        return Reply(200, b"ok\n"), Request(delivery, 200, note, received, self._verdicts(verifier))
+
+    def _verdicts(self, verifier: Verifier) -> Mapping[str, bool]:
+        return verifier.verdicts() if self._secrets else {}
 
     def _keep(self, incoming: Incoming, spool: Path, verifier: Verifier, delivery: str) -> Received:
         headers = incoming.headers

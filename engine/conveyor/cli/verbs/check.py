@@ -111,7 +111,7 @@ def _send_samples(
 ) -> dict[str, DeliveryStatus]:
     """A job of its own to each destination, waited for. By destination."""
     from conveyor import log
-    from conveyor.cli.visitor import FINAL, Visitor
+    from conveyor.cli.visitor import FINAL, Visitor, hint_of
     from conveyor.delivery.runner import Signals
 
     signals = Signals(log.get())
@@ -120,7 +120,7 @@ def _send_samples(
 
     def told(status: DeliveryStatus) -> None:
         if not quiet:
-            _print_sample(status)
+            _print_sample(status, hint_of(installation, status))
 
     with Visitor(installation, sent.values(), signals.stop, say=_tell) as visitor:
         statuses = visitor.wait(sent, timeout, told)
@@ -160,11 +160,11 @@ def _cancel_rest(installation: Installation, ids: Sequence[str]) -> None:
         _tell(f"{len(ids)} {'sample' if len(ids) == 1 else 'samples'} did not arrive: cancelled")
 
 
-def _print_sample(status: DeliveryStatus) -> None:
+def _print_sample(status: DeliveryStatus, hint: str | None) -> None:
     from conveyor.cli.visitor import sentence
     from conveyor.cli.words import pairs
 
-    typer.echo(f"sample {sentence(status)}")
+    typer.echo(f"sample {sentence(status, hint)}")
     for name, value in (status.receipt or {}).items():
         if value not in (None, False, {}):
             typer.echo(f"  {name:<10} {pairs(value) or value}")

@@ -208,7 +208,7 @@ def _wait(
     installation: Installation, order: _Order, stop: threading.Event, timeout: float | None, *, quiet: bool
 ) -> list[DeliveryStatus]:
     from conveyor.cli.progress import bar
-    from conveyor.cli.visitor import FINAL, Visitor, sentence
+    from conveyor.cli.visitor import FINAL, Visitor, hint_of, sentence
 
     ids = [ident for job in order.done for ident in job.deliveries.values()]
     wanted = {name for job in order.done for name in job.deliveries}
@@ -217,14 +217,14 @@ def _wait(
         def told(status: DeliveryStatus) -> None:
             advance(1)
             if not quiet:
-                typer.echo(sentence(status))
+                typer.echo(sentence(status, hint_of(installation, status)))
 
         with Visitor(installation, wanted, stop, say=_tell) as visitor:
             statuses = visitor.wait(ids, timeout, told)
     if not quiet:
         for status in statuses:
             if status.status not in FINAL:
-                typer.echo(sentence(status))
+                typer.echo(sentence(status, hint_of(installation, status)))
     return statuses
 
 
