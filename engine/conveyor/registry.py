@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from conveyor.contract import CONTRACT_VERSION, Capabilities, Connector, ConnectorEnv, ConnectorSpec
-from conveyor.errors import ConveyorError, Problem
+from conveyor.errors import ConveyorError, Exit, Problem
 from conveyor.nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ BUILTIN = "builtin"
 
 class UnknownTypeError(ConveyorError):
     """No installed plugin brings this destination type."""
+
+    exit_code = Exit.USAGE
 
 
 class Registry:

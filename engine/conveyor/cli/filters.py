@@ -9,7 +9,7 @@ import typer
 Ids = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="ID...",
+        metavar="ID",
         help="Deliveries or jobs; the unique beginning of an id is enough.",
         show_default=False,
     ),

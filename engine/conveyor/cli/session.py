@@ -103,3 +103,39 @@ def print_table(
         console().print(table)
     else:
         typer.echo(empty)
+
+
+def print_listing(
+    columns: Sequence[str], rows: Iterable[tuple[Sequence[object], str | None]], *, empty: str
+) -> None:
+    """Short cells in columns and, below each row, a sentence that needs the whole width.
+
+    Args:
+        columns: Their names.
+        rows: Cells, and what is said below them.
+        empty: Said in place of a list without rows.
+    """
+    from rich.cells import cell_len
+    from rich.padding import Padding
+    from rich.text import Text
+
+    shown = [(["" if cell is None else str(cell) for cell in cells], note) for cells, note in rows]
+    if not shown:
+        typer.echo(empty)
+        return
+    widths = [
+        max(map(cell_len, column)) for column in zip(columns, *(cells for cells, _ in shown), strict=True)
+    ]
+    out = console()
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True))
+        return "  ".join(padded).rstrip()
+
+    out.print(Text(line(columns), style="bold"))
+    for cells, note in shown:
+        out.print(Text(line(cells)))
+        if note:
+            out.print(
+                Padding(Text(note, style="dim", overflow="fold"), (0, 0, 0, 4), expand=False), soft_wrap=False
+            )

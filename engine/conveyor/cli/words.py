@@ -11,10 +11,12 @@ _NONE = "-"
 
 
 def span(seconds: float) -> str:
-    """A length of time: ``0.42 s``, ``12 s``, ``3 min``, ``2 h 5 min``, ``4 d``."""
+    """A length of time: ``420 ms``, ``12 s``, ``3 min``, ``2 h 5 min``, ``4 d``."""
     seconds = max(0.0, seconds)
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms" if seconds >= 0.0005 or not seconds else "<1 ms"
     if seconds < 59.5:
-        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.0f} s"
+        return f"{seconds:.0f} s"
     left = round(seconds)
     for index, (length, unit) in enumerate(_STEPS):
         if left < length:
@@ -41,6 +43,13 @@ def when(iso: str | None, now: int) -> str:
     if abs(seconds) < 1:
         return "now"
     return f"in {span(seconds)}" if seconds > 0 else f"{span(-seconds)} ago"
+
+
+def due(iso: str | None, now: int) -> str:
+    """When something falls due: ``in 20 s``, ``due`` once it has, ``-`` for never."""
+    if iso is None:
+        return _NONE
+    return "due" if instant(iso) <= now else when(iso, now)
 
 
 def since(iso: str | None, now: int) -> str:

@@ -200,7 +200,8 @@ def _complaints(destination: DestinationStatus, max_age: float) -> Iterable[Comp
         yield Complaint(name, "failed", message, f"conveyor deliveries --status failed --destination {name}")
     if destination.state == HELD and (destination.pending or destination.reason == Reason.INVALID_CONFIG):
         kind = "held" if destination.pending else "config"
-        message = f"{destination.pending} held, {destination.reason}"
+        message = f"{destination.pending} held, " if destination.pending else ""
+        message += str(destination.reason)
         message += f": {destination.detail}" if destination.detail else ""
         yield Complaint(name, kind, message, destination.cure)
     elif age is not None and age > max_age:

@@ -11,7 +11,7 @@ from conveyor.cli import filters, session
 if TYPE_CHECKING:
     from conveyor.status.views import DeliveryStatus
 
-COLUMNS = ("Delivery", "Destination", "Status", "Tries", "When", "File and last error")
+COLUMNS = ("Delivery", "Destination", "Status", "Tries", "When")
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +40,8 @@ def deliveries(
 ) -> None:
     """List deliveries, newest first; filters of different kinds must all fit, repeated ones are alternatives.
 
-    A delivery is one submitted file on its way to one destination. `conveyor show ID` tells all about one.
+    A delivery is one submitted file on its way to one destination. `conveyor
+    show ID` tells all about one.
     """
     from conveyor.api import Conveyor
     from conveyor.cli.choosing import selection
@@ -58,17 +59,17 @@ def deliveries(
         session.print_json([view.as_dict() for view in shown])
         return
     rows = [row(view, now) for view in shown]
-    session.print_table(COLUMNS, rows, empty="no delivery fits", whole=("Delivery", "Tries", "When"))
+    session.print_listing(COLUMNS, rows, empty="no delivery fits")
     if len(found) > len(shown):
         typer.echo(f"there are more than these {limit}: --limit N, or 0 for all", err=True)
 
 
-def row(view: DeliveryStatus, now: int) -> tuple[str, ...]:
-    """One delivery in the columns of the list."""
+def row(view: DeliveryStatus, now: int) -> tuple[tuple[str, ...], str]:
+    """One delivery in the columns of the list, and what is said below."""
     about = view.filename
     if view.last_error and view.status != "delivered":
         about += f": {view.last_error}"
-    return view.id, view.destination, standing(view), str(view.attempts), _when(view, now), about
+    return (view.id, view.destination, standing(view), str(view.attempts), _when(view, now)), about
 
 
 def standing(view: DeliveryStatus) -> str:
@@ -83,6 +84,8 @@ def standing(view: DeliveryStatus) -> str:
 def _when(view: DeliveryStatus, now: int) -> str:
     from conveyor.cli import words
 
-    if known := view.finished_at or view.next_attempt_at:
-        return words.when(known, now)
+    if view.finished_at is not None:
+        return words.when(view.finished_at, now)
+    if view.next_attempt_at is not None:
+        return words.due(view.next_attempt_at, now)
     return f"for {words.since(view.created_at, now)}"

@@ -22,7 +22,7 @@ SHOWN = 60
 """Characters shown of one option."""
 
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="DESTINATION...", help="Their ids.", show_default=False)
+    list[str] | None, typer.Argument(metavar="DESTINATION", help="Their ids.", show_default=False)
 ]
 AllOfThem = Annotated[bool, typer.Option("--all", help="Every configured destination.")]
 
@@ -61,18 +61,13 @@ def destinations(context: typer.Context, label: filters.Labels = None, json: fil
         return
     rows = [
         (
-            each["id"],
-            each["type"],
-            each["reason"] or each["state"],
-            words.pairs(each["labels"]),
-            words.pairs(each["place"]),
+            (each["id"], each["type"], each["reason"] or each["state"], words.pairs(each["labels"])),
+            each["problem"] or words.pairs(each["place"]),
         )
         for each in found
     ]
     empty = "no destination is configured: conveyor init writes an example"
-    session.print_table(
-        ("Destination", "Type", "State", "Labels", "Place"), rows, empty=empty, whole=("Type",)
-    )
+    session.print_listing(("Destination", "Type", "State", "Labels"), rows, empty=empty)
 
 
 def _view(each: Destination, standing: Standing) -> dict[str, Any]:
@@ -105,7 +100,7 @@ def place(options: Any) -> Iterator[tuple[str, str]]:
         return
     hide = Redactor()
     for info in describe_options(type(options)):
-        if info.secret or info.name not in options.model_fields_set:
+        if info.secret or "key" in info.name or info.name not in options.model_fields_set:
             continue
         value = getattr(options, info.name)
         if isinstance(value, str | int) and not isinstance(value, bool):
@@ -125,7 +120,8 @@ def pause(
 ) -> None:
     """Hold destinations until `conveyor resume`: submissions are accepted and wait, attempts that run end.
 
-    A pause outlives restarts and reloads of the config. Held deliveries expire like any other.
+    A pause outlives restarts and reloads of the config. Held deliveries expire
+    like any other.
     """
     from conveyor.cli.choosing import destinations as chosen_of
 

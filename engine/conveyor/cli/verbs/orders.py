@@ -65,8 +65,8 @@ def replay(
 ) -> None:
     """Deliver again: failed and cancelled deliveries with a fresh budget, waiting ones at once.
 
-    Works while workers run; what is being delivered is left alone. Exit code 1 when ids are given and nothing
-    of them could be replayed.
+    Works while workers run; what is being delivered is left alone. Exit code 1
+    when ids are given and nothing of them could be replayed.
     """
     from conveyor.cli.choosing import selection
 
@@ -99,8 +99,9 @@ def cancel(
 ) -> None:
     """Give up deliveries that wait or run; a running one is stopped and publishes nothing.
 
-    Without ids and --status it means all that wait or run. What was cancelled can be replayed as long as its
-    bytes are kept. Exit code 1 when ids are given and nothing of them could be cancelled.
+    Without ids and --status it means all that wait or run. What was cancelled
+    can be replayed as long as its bytes are kept. Exit code 1 when ids are
+    given and nothing of them could be cancelled.
     """
     from conveyor.cli.choosing import selection
 

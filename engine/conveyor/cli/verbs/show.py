@@ -32,8 +32,8 @@ def show(
 ) -> None:
     """Tell all about a delivery, or about each delivery of a job.
 
-    Every attempt with its cause, what followed and when; the receipt; replays; what is left behind at the
-    destination; and what to do now.
+    Every attempt with its cause, what followed and when; the receipt; replays;
+    what is left behind at the destination; and what to do now.
     """
     with session.of(context).installation() as installation:
         job, found = _find(installation, ident)
@@ -104,7 +104,7 @@ def _print(found: History, now: int) -> None:
             "to": f"{view.destination} ({view.destination_type})",
             "status": standing(view),
             "path": f"{view.path} (conflict: {view.conflict})" if view.path else None,
-            "next try": f"{words.when(next_attempt, now)}, {words.moment(next_attempt)}"
+            "next try": f"{words.due(next_attempt, now)}, {words.moment(next_attempt)}"
             if next_attempt
             else None,
             "expires": expires,

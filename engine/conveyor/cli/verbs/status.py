@@ -62,7 +62,8 @@ def status(
 ) -> None:
     """How every destination stands: state and cause, what waits, what runs, success of the last day.
 
-    With JOB: where its deliveries stand. With --session: the images of a session, in the published shape.
+    With JOB: where its deliveries stand. With --session: the images of a
+    session, in the published shape.
     """
     if job is not None and session_id is not None:
         raise UsageError("status of a job or of a session, not of both")
@@ -94,7 +95,7 @@ def _job(installation: Installation, given: str, *, json: bool) -> Exit:
     now = installation.clock.now()
     _print_job(found)
     rows = [row(view, now) for view in found.deliveries]
-    session.print_table(LIST, rows, empty="it has no deliveries", whole=("Delivery", "Tries", "When"))
+    session.print_listing(LIST, rows, empty="it has no deliveries")
     for view in found.deliveries:
         if view.cure:
             typer.echo(f"{view.destination} is held, {view.state_reason}\n  → {view.cure}")
@@ -111,7 +112,6 @@ def _print_job(job: JobStatus) -> None:
 
 
 def _session(installation: Installation, session_id: str, *, json: bool) -> Exit:
-    from conveyor.cli import words
     from conveyor.status.session import session_status
 
     found = installation.ledger.deliveries.session(session_id)
@@ -128,21 +128,29 @@ def _session(installation: Installation, session_id: str, *, json: bool) -> Exit
     now = installation.clock.now()
     typer.echo(f"session {session_id}: {document['status']}")
     rows = [
-        (
-            image["image_index"],
-            image["filename"],
-            delivery["destination_name"],
-            delivery["status"],
-            delivery["attempts"],
-            words.when(delivery.get("delivered_at") or delivery.get("next_retry_at"), now),
-            None if delivery["status"] == "delivered" else delivery["last_error"],
-        )
-        for image in document["images"]
-        for delivery in image["deliveries"]
+        _image_row(image, delivery, now) for image in document["images"] for delivery in image["deliveries"]
     ]
-    columns = ("#", "File", "Destination", "Status", "Tries", "When", "Last error")
-    session.print_table(columns, rows, empty="no images", whole=("#", "Tries", "When"))
+    columns = ("#", "File", "Destination", "Status", "Tries", "When")
+    session.print_listing(columns, rows, empty="no images")
     return verdict
+
+
+def _image_row(
+    image: dict[str, Any], delivery: dict[str, Any], now: int
+) -> tuple[tuple[object, ...], str | None]:
+    from conveyor.cli import words
+
+    arrived = delivery.get("delivered_at")
+    when = words.when(arrived, now) if arrived else words.due(delivery.get("next_retry_at"), now)
+    cells = (
+        image["image_index"],
+        image["filename"],
+        delivery["destination_name"],
+        delivery["status"],
+        delivery["attempts"],
+        when,
+    )
+    return cells, None if arrived else delivery["last_error"]
 
 
 def _verdict(statuses: list[str]) -> Exit:
@@ -225,7 +233,7 @@ def _row(each: DestinationStatus, now: int) -> tuple[object, ...]:
         words.age(each.oldest_waiting_seconds),
         f"{each.delivering:,}",
         f"{words.share(each.success_rate)} of {ended:,}" if ended else "-",
-        words.when(each.next_due_at, now) if each.pending else "-",
+        words.due(each.next_due_at, now),
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 import typer
 
 from conveyor.cli import filters, session
 
+_EXTRA = re.compile(r"extra == ['\"]([^'\"]+)")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -21,8 +23,9 @@ def register(app: typer.Typer) -> None:
 def migrate(context: typer.Context, json: filters.Json = False) -> None:
     """Make the ledger's tables, or bring them up to this version.
 
-    A PostgreSQL ledger is migrated by this verb alone: stop the workers, migrate, start the new ones.
-    A SQLite ledger is also migrated by whoever opens it first.
+    A PostgreSQL ledger is migrated by this verb alone: stop the workers,
+    migrate, start the new ones. A SQLite ledger is also migrated by whoever
+    opens it first.
     """
     from conveyor.config import load
     from conveyor.installation import config_path
@@ -71,14 +74,14 @@ def _versions() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "sqlite": sqlite3.sqlite_version,
-        "dependencies": _dependencies(),
+        "dependencies": _dependencies({spec.extra for spec in registry.specs()} | {"postgres"}),
         "connectors": registry.types(),
         "problems": [str(problem) for problem in registry.problems],
     }
 
 
-def _dependencies() -> dict[str, str | None]:
-    """The libraries that Conveyor needs always, and those of its extras that are installed."""
+def _dependencies(extras: Collection[str | None]) -> dict[str, str | None]:
+    """The libraries that Conveyor needs always, and those of these extras that are installed."""
     from importlib.metadata import PackageNotFoundError, requires
     from importlib.metadata import version as installed
 
@@ -87,12 +90,12 @@ def _dependencies() -> dict[str, str | None]:
     own = requirement("").removesuffix("[]")
     found: dict[str, str | None] = {}
     for line in requires(own) or ():
-        matched = _REQUIREMENT.match(line)
-        if matched is None or matched.group() == own:
+        matched, extra = _REQUIREMENT.match(line), _EXTRA.search(line)
+        if matched is None or matched.group() == own or (extra and extra.group(1) not in extras):
             continue
         try:
             found.setdefault(matched.group(), installed(matched.group()))
         except PackageNotFoundError:
-            if "extra ==" not in line:
+            if extra is None:
                 found[matched.group()] = None
     return dict(sorted(found.items()))
