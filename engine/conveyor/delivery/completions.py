@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from conveyor.clock import Clock
-from conveyor.contract import Log
 from conveyor.errors import LedgerError
 from conveyor.ledger.facade import Ledger
 from conveyor.ledger.records import AttemptReport
+from conveyor.log import EngineLog
 
 GROUP = 128
 """Reports written in one transaction at most."""
@@ -30,7 +31,12 @@ class Completions:
     """
 
     def __init__(
-        self, ledger: Ledger, *, clock: Clock, log: Log, written: Callable[[Sequence[AttemptReport]], None]
+        self,
+        ledger: Ledger,
+        *,
+        clock: Clock,
+        log: EngineLog,
+        written: Callable[[Sequence[AttemptReport]], None],
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -71,7 +77,8 @@ class Completions:
         with self._wake:
             self._ending = True
             self._wake.notify_all()
-        self._thread.join(timeout)
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
         with self._wake:
             self._giving_up = True
             self._wake.notify_all()
@@ -106,6 +113,9 @@ class Completions:
                         return False
                 wait = min(wait * 2, LAST_WAIT)
                 continue
+            except Exception:
+                self._log.exception("reports cannot be written", deliveries=[r.delivery_id for r in group])
+                return all(self._write([report]) for report in _smaller(group))
             self.ledger_away.clear()
             return True
 
@@ -114,3 +124,15 @@ class Completions:
         for delivery_id in fenced:
             self._log.warning("result discarded: the delivery is no longer ours", delivery=delivery_id)
         self._written([report for report in group if report.delivery_id not in fenced])
+
+
+def _smaller(group: Sequence[AttemptReport]) -> Sequence[AttemptReport]:
+    """What to write one by one instead of a group that cannot be written: one bad report stops no other.
+
+    One alone is written without its details; if even that fails, its delivery stays leased until this process
+    ends, and then counts as lost.
+    """
+    if len(group) > 1:
+        return group
+    bare = replace(group[0], receipt=None, response=None, hint=None, code=None, timings={})
+    return [] if bare == group[0] else [bare]
