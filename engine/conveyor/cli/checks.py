@@ -89,6 +89,7 @@ class Checks:
         self._seconds = seconds
         self._open: Opener = Opener(installation.ledger, installation.config.registry, installation.clock)
         self._contexts: set[TimedContext] = set()
+        self._begun: set[str] = set()
 
     def run(self, destinations: Sequence[Destination], told: Callable[[Outcome], object]) -> list[Outcome]:
         """Check all, ``told`` as they end, in this thread; returns them in the order given.
@@ -118,7 +119,10 @@ class Checks:
         for destination in destinations:
             if destination.id not in outcomes:
                 late = Outcome(destination.id, destination.type, seconds=self._seconds + GRACE)
-                outcomes[destination.id] = late.failed("no answer in time")
+                begun = destination.id in self._begun
+                outcomes[destination.id] = late.failed(
+                    "no answer in time" if begun else "not tried: others hang"
+                )
                 told(late)
         return [outcomes[destination.id] for destination in destinations]
 
@@ -128,6 +132,7 @@ class Checks:
                 destination = todo.get_nowait()
             except queue.Empty:
                 return
+            self._begun.add(destination.id)
             done.put(self.check(destination))
 
     def check(self, destination: Destination) -> Outcome:

@@ -7,6 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
+def shown(wanted: bool) -> bool:
+    """Whether a bar would be shown: what else is printed meanwhile would run into it."""
+    return wanted and sys.stderr.isatty()
+
+
 @contextmanager
 def bar(
     label: str, total: int | None, *, wanted: bool, size: bool = False
@@ -22,7 +27,7 @@ def bar(
     Yields:
         To be called with how much more is done.
     """
-    if not (wanted and sys.stderr.isatty()):
+    if not shown(wanted):
         yield lambda count: None
         return
     from rich import progress
@@ -33,7 +38,11 @@ def bar(
     speed = (progress.TransferSpeedColumn(),) if size else ()
     columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), amount, *speed)
     with progress.Progress(
-        *columns, progress.TimeRemainingColumn(), console=console(stderr=True), transient=True
-    ) as shown:
-        task = shown.add_task(label, total=total)
-        yield lambda count: shown.update(task, advance=count)
+        *columns,
+        progress.TimeRemainingColumn(),
+        console=console(stderr=True),
+        transient=True,
+        redirect_stdout=False,  # what a pipe reads stays on standard output
+    ) as live:
+        task = live.add_task(label, total=total)
+        yield lambda count: live.update(task, advance=count)

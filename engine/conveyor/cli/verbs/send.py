@@ -207,20 +207,25 @@ def _refused(error: ConveyorError, order: _Order) -> ConveyorError:
 def _wait(
     installation: Installation, order: _Order, stop: threading.Event, timeout: float | None, *, quiet: bool
 ) -> list[DeliveryStatus]:
-    from conveyor.cli.progress import bar
+    from conveyor.cli.progress import bar, shown
     from conveyor.cli.visitor import FINAL, Visitor, hint_of, sentence
 
     ids = [ident for job in order.done for ident in job.deliveries.values()]
     wanted = {name for job in order.done for name in job.deliveries}
-    with bar("delivering", len(ids), wanted=len(ids) >= MANY) as advance:
+    many = len(ids) >= MANY
+    later: list[str] = []
+    say = later.append if shown(many) else typer.echo
+    with bar("delivering", len(ids), wanted=many) as advance:
 
         def told(status: DeliveryStatus) -> None:
             advance(1)
             if not quiet:
-                typer.echo(sentence(status, hint_of(installation, status)))
+                say(sentence(status, hint_of(installation, status)))
 
         with Visitor(installation, wanted, stop, say=_tell) as visitor:
             statuses = visitor.wait(ids, timeout, told)
+    for text in later:
+        typer.echo(text)
     if not quiet:
         for status in statuses:
             if status.status not in FINAL:
