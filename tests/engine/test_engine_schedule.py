@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from itertools import pairwise
 
 import pytest
 
 from conveyor.clock import SECOND
 from conveyor.contract import DeliveryError, ErrorKind, Found, FoundKind, Receipt
 from conveyor.ledger.records import AttemptOutcome, BlockReason, Status
-from conveyor.testing.scripted import Script, forget_scripts, script
+from conveyor.testing.scripted import Script
 from conveyor.testing.simulation import Simulation, destination
-
-
-@pytest.fixture
-def sim(tmp_path: Path) -> Iterator[Simulation]:
-    forget_scripts()
-    simulation = Simulation(tmp_path)
-    yield simulation
-    simulation.close()
-
-
-@pytest.fixture
-def here(sim: Simulation) -> Script:
-    return script("here")
 
 
 def fails(kind: ErrorKind = ErrorKind.TRANSIENT, **more: object) -> DeliveryError:
@@ -92,7 +78,7 @@ def test_throttling_without_a_delay_doubles_from_one_second_to_five_minutes(
     here.then(*[fails(ErrorKind.THROTTLED) for _ in range(12)])
     sim.submit()
     times = sim.run(1500)
-    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(times)]
     assert gaps == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
 
 
@@ -129,7 +115,7 @@ def test_a_hold_is_probed_with_growing_delay_and_costs_nothing(
     sim.source.put(destination(limits=type(destination().limits)(concurrency=1)))
     times = sim.run(12_000, every=5)
     probes = sorted(set(times))
-    gaps = [b - a for a, b in zip(probes, probes[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(probes)]
     assert gaps == [30, 60, 120, 300, 900, 1800, 3600, 3600]
     for ident in (first, second):
         assert sim.delivery(ident).status is Status.DELIVERED
@@ -203,10 +189,10 @@ def test_an_unknown_end_asks_find_first(sim: Simulation, here: Script) -> None:
     assert delivery.receipt["reference"] == "it/is/there"
 
 
-@pytest.mark.parametrize("answer", [FoundKind.SAME_BYTES, FoundKind.ABSENT, FoundKind.OTHER, FoundKind.UNSURE])
-def test_what_find_cannot_settle_is_delivered_again(
-    sim: Simulation, here: Script, answer: FoundKind
-) -> None:
+@pytest.mark.parametrize(
+    "answer", [FoundKind.SAME_BYTES, FoundKind.ABSENT, FoundKind.OTHER, FoundKind.UNSURE]
+)
+def test_what_find_cannot_settle_is_delivered_again(sim: Simulation, here: Script, answer: FoundKind) -> None:
     here.then(fails(ErrorKind.UNKNOWN_OUTCOME))
     receipt = Receipt("x") if answer is FoundKind.SAME_BYTES else None
     here.finds.append(Found(answer, receipt))
@@ -226,6 +212,22 @@ def test_a_lost_session_restarts_once_within_the_attempt(sim: Simulation, here: 
     other = sim.submit()["here"]
     assert sim.run(10) == [0, 5]
     assert [a.charged for a in sim.attempts(other)] == [True, False]
+
+
+def test_an_expired_login_is_tried_once_more_then_held(sim: Simulation, here: Script) -> None:
+    here.then(fails(ErrorKind.AUTH_EXPIRED))
+    ident = sim.submit()["here"]
+    sim.step()
+    assert sim.delivery(ident).status is Status.DELIVERED
+    assert here.deliveries() == 2
+    here.then(fails(ErrorKind.AUTH_EXPIRED), fails(ErrorKind.AUTH_EXPIRED))
+    other = sim.submit()["here"]
+    sim.step()
+    assert sim.attempts(other)[0].kind is ErrorKind.AUTH_REVOKED
+    assert not sim.attempts(other)[0].charged
+    block = sim.ledger.health.get(["here"])["here"].block
+    assert block is not None
+    assert block.reason is BlockReason.NEEDS_LOGIN
 
 
 def test_a_defect_of_the_connector_is_charged_and_bounded(sim: Simulation, here: Script) -> None:

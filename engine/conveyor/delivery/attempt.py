@@ -11,6 +11,7 @@ from conveyor.clock import SECOND, Clock
 from conveyor.contract import (
     AttemptCancelled,
     Capabilities,
+    Connector,
     DeliveryError,
     ErrorKind,
     Found,
@@ -204,19 +205,28 @@ class Attempt:
             self._bench.states.save(claim.delivery_id, claim.fence, None)
 
     def _with_connector(self, checkout: Checkout, parcel: Parcel, target: Target) -> Receipt:
-        connector = checkout.connector
+        # What is worth one more try within the attempt, and what must be done first.
+        remedies: dict[ErrorKind, Callable[[], None]] = {
+            ErrorKind.SESSION_LOST: self.context.restart,
+            # The connector has dropped what had run out and takes a fresh one.
+            ErrorKind.AUTH_EXPIRED: lambda: None,
+        }
+        while True:
+            try:
+                return self._find_or_deliver(checkout.connector, parcel, target)
+            except DeliveryError as error:
+                remedy = remedies.pop(error.kind, None)
+                if remedy is None:
+                    raise
+                self._log.info("once more", kind=str(error.kind), error=self._redact.message(error.message))
+                remedy()
+
+    def _find_or_deliver(self, connector: Connector, parcel: Parcel, target: Target) -> Receipt:
         if self.claim.look_first and self._capabilities.find:
             settled = self._settled(connector.find(parcel, target, self.context), target)
             if settled is not None:
                 return settled
-        try:
-            return connector.deliver(parcel, target, self.context)
-        except DeliveryError as error:
-            if error.kind is not ErrorKind.SESSION_LOST:
-                raise
-            self._log.info("upload session lost: starting over", error=self._redact.message(error.message))
-            self.context.restart()
-            return connector.deliver(parcel, target, self.context)
+        return connector.deliver(parcel, target, self.context)
 
     def _settled(self, found: Found, target: Target) -> Receipt | None:
         if found.receipt is None:
