@@ -1,0 +1,57 @@
+"""The connector of docs/writing-a-connector.md passes the conformance suite, with the glue printed there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PAGE = Path(__file__).parents[2] / "docs" / "writing-a-connector.md"
+
+
+def test_the_connector_on_the_page_passes_the_suite(tmp_path: Path) -> None:
+    connector, glue = re.findall(r"^```python[^\n]*\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "folder_connector.py").write_text(connector)
+    (tmp_path / "test_folder_connector.py").write_text(glue)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_folder_connector.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed is not None, done.stdout
+    assert int(passed[1]) > 70, done.stdout
+
+
+def test_the_connector_on_the_page_can_be_configured(tmp_path: Path) -> None:
+    connector, _ = re.findall(r"^```python[^\n]*\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "folder_connector.py").write_text(connector)
+    dist = tmp_path / "folder_connector-1.dist-info"
+    dist.mkdir()
+    (dist / "METADATA").write_text("Metadata-Version: 2.1\nName: folder-connector\nVersion: 1\n")
+    (dist / "entry_points.txt").write_text("[conveyor]\nfolder = folder_connector\n")
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    (tmp_path / "photo.jpg").write_bytes(b"a photo")
+    (tmp_path / "conveyor.yaml").write_text(
+        f"default_destinations: [inbox]\ndestinations:\n  inbox: {{type: folder, root: {inbox}}}\n"
+    )
+    for words in (["send", "photo.jpg", "--session", "s", "--wait"], ["test", "inbox"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "conveyor", *words],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert [path.read_bytes() for path in inbox.rglob("*") if path.is_file()] == [b"a photo"]
