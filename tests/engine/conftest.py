@@ -11,9 +11,13 @@ from conveyor.testing.scripted import Script, forget_scripts, script
 from conveyor.testing.simulation import Simulation
 
 
+@pytest.fixture(autouse=True)
+def _fresh_scripts() -> None:
+    forget_scripts()
+
+
 @pytest.fixture
 def sim(tmp_path: Path) -> Iterator[Simulation]:
-    forget_scripts()
     simulation = Simulation(tmp_path)
     yield simulation
     simulation.close()
