@@ -81,6 +81,7 @@ def carry_out(
     s3.client().create_bucket(Bucket=bucket)
     folder = sftp.root / bucket
     folder.mkdir()
+    folder.chmod(0o777)  # the server may run as another user
     short = {"retry": {"schedule": ["200ms", "500ms", "1s", "2s", "4s"]}, "limits": {"concurrency": 8}}
     engine = place(
         hook={**hook, **short},
