@@ -14,14 +14,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, runtime_checkable
 
+from conveyor.oauth.contract import AccountQuestion, OAuthProvider, Rotation, Token, TokenSource, Trouble
 from conveyor.paths.names import NameRules
 
 if TYPE_CHECKING:
     from conveyor.config.options import Options as Options
     from conveyor.network import Network
+    from conveyor.oauth.options import OAuthOptions as OAuthOptions
 
 __all__ = [
     "CONTRACT_VERSION",
+    "AccountQuestion",
     "AttemptCancelled",
     "AttemptContext",
     "Buffers",
@@ -40,13 +43,19 @@ __all__ = [
     "Log",
     "Memory",
     "NameRules",
+    "OAuthOptions",
+    "OAuthProvider",
     "Options",
     "Parcel",
     "Receipt",
+    "Rotation",
     "Scope",
     "ServerKey",
     "State",
     "Target",
+    "Token",
+    "TokenSource",
+    "Trouble",
     "TrustsServer",
 ]
 
@@ -74,7 +83,8 @@ class ErrorKind(enum.StrEnum):
     THROTTLED = "THROTTLED"
     """The destination asks to slow down. It pauses for ``retry_after``; not charged."""
     AUTH_EXPIRED = "AUTH_EXPIRED"
-    """An access token ran out. One forced refresh within the attempt."""
+    """An access token ran out. Tried once more within the attempt, after the connector has taken a fresh one
+    (``tokens.rejected``)."""
     AUTH_REVOKED = "AUTH_REVOKED"
     """Login refused, key revoked, scope missing. The destination is held until a person acts; not charged."""
     QUOTA = "QUOTA"
@@ -423,6 +433,7 @@ class ConnectorEnv:
         log: A logger bound to the destination.
         clock: Seconds since the epoch, UTC.
         concurrency: How many connectors of this destination live in this process at most.
+        tokens: Access tokens of the destination's account; None for types without ``ConnectorSpec.oauth``.
     """
 
     destination: str
@@ -432,6 +443,7 @@ class ConnectorEnv:
     log: Log
     clock: Callable[[], float]
     concurrency: int = 8
+    tokens: TokenSource | None = None
 
 
 class Connector(Protocol):
@@ -505,6 +517,8 @@ class ConnectorSpec:
         presets: Options implied by an alias type: ``sftp`` is ``ftp`` with ``{"protocol": "sftp"}``.
         contract: The CONTRACT_VERSION it was written against.
         example: A small YAML example for the documentation: the destination's id, its options below it.
+        oauth: Name of the :class:`OAuthProvider` whose accounts it uses; its options then derive from
+            ``OAuthOptions``, and ``conveyor connect`` signs in.
     """
 
     type: str
@@ -516,15 +530,20 @@ class ConnectorSpec:
     presets: Mapping[str, Any] = field(default_factory=dict)
     contract: int = CONTRACT_VERSION
     example: str = ""
+    oauth: str | None = None
 
 
 Specs: TypeAlias = Iterable[ConnectorSpec]
 
 
 def __getattr__(name: str) -> Any:
-    """``Options``, the base of option models, on first use: this module must not import pydantic."""
+    """The bases of option models, on first use: this module must not import pydantic."""
     if name == "Options":
         from conveyor.config.options import Options
 
         return Options
+    if name == "OAuthOptions":
+        from conveyor.oauth.options import OAuthOptions
+
+        return OAuthOptions
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,6 +7,7 @@ a setting; never in the ledger.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from conveyor.errors import LedgerError
 _MAKE = (
     "make one with: python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
 )
+_ADD = "put a new key in front of the others, on every machine; then run `conveyor keys rotate` again"
 
 
 class Keyring:
@@ -24,18 +26,17 @@ class Keyring:
 
     Args:
         keys: Fernet keys, the encrypting one first; at least one.
+        file: Where they were read from: a changed file is read again, so that a rotation reaches processes
+            that run.
 
     Raises:
         LedgerError: A key is malformed.
     """
 
-    def __init__(self, keys: Sequence[str | bytes]) -> None:
-        from cryptography.fernet import Fernet, MultiFernet
-
-        try:
-            self._fernet = MultiFernet([Fernet(key) for key in keys])
-        except ValueError:
-            raise LedgerError("the encryption key is malformed or missing", cure=_MAKE) from None
+    def __init__(self, keys: Sequence[str | bytes], *, file: Path | None = None) -> None:
+        self._file = file
+        self._stamp = _stamp(file)
+        self._keys = _Keys(keys)
 
     def __repr__(self) -> str:
         return "Keyring(…)"
@@ -58,23 +59,123 @@ class Keyring:
             raise LedgerError("no encryption key is configured", cure=_MAKE)
         if create:
             _create(file)
-        return cls(_read(file))
+        return cls(_read(file), file=file)
+
+    @property
+    def file(self) -> Path | None:
+        """The key file; None when the keys come from a setting."""
+        return self._file
+
+    @property
+    def key_id(self) -> str:
+        """A short name of the key that encrypts; tells nothing about it."""
+        return self._newest().id
 
     def encrypt(self, plain: bytes) -> bytes:
         """Encrypt under the first key."""
-        return self._fernet.encrypt(plain)
+        return self._newest().all.encrypt(plain)
+
+    def is_newest(self, token: bytes) -> bool:
+        """Whether a value lies under the first key."""
+        from cryptography.fernet import InvalidToken
+
+        try:
+            self._newest().first.decrypt(token)
+        except InvalidToken:
+            return False
+        return True
+
+    def add_key(self) -> None:
+        """Make a new key and put it first in the key file; the earlier ones stay below it.
+
+        Raises:
+            LedgerError: The keys come from a setting, or the file cannot be written.
+        """
+        from cryptography.fernet import Fernet
+
+        if self._file is None:
+            raise LedgerError("the keys come from a setting, not from a file", cure=_ADD)
+        _prepend(self._file, Fernet.generate_key())
+
+    def _newest(self) -> _Keys:
+        """The keys, read again when their file has changed; an unusable file leaves the known ones."""
+        stamp = _stamp(self._file)
+        if self._file is not None and stamp is not None and stamp != self._stamp:
+            try:
+                self._keys = _Keys(_read(self._file))
+            except LedgerError:
+                return self._keys
+            self._stamp = stamp
+        return self._keys
 
     def decrypt(self, token: bytes) -> bytes:
         """Decrypt what :meth:`encrypt` returned under any of the keys. Raises LedgerError for another key."""
         from cryptography.fernet import InvalidToken
 
         try:
-            return self._fernet.decrypt(token)
+            return self._newest().all.decrypt(token)
         except InvalidToken:
             raise LedgerError(
                 "a stored secret cannot be decrypted: it was encrypted under another key, or is damaged",
                 cure="add the earlier key as a further line of the key file",
             ) from None
+
+
+class _Keys:
+    """One state of the keys."""
+
+    def __init__(self, keys: Sequence[str | bytes]) -> None:
+        from cryptography.fernet import Fernet, MultiFernet
+
+        try:
+            made = [Fernet(key) for key in keys]
+            self.all, self.first = MultiFernet(made), made[0]
+        except ValueError:
+            raise LedgerError("the encryption key is malformed or missing", cure=_MAKE) from None
+        first = keys[0].encode() if isinstance(keys[0], str) else keys[0]
+        self.id = hashlib.sha256(b"conveyor key id\0" + first).hexdigest()[:12]
+
+
+def _stamp(file: Path | None) -> tuple[int, int, int] | None:
+    if file is None:
+        return None
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def _prepend(file: Path, key: bytes) -> None:
+    """Replace the file by one with a further key in front, at once and durably."""
+    try:
+        old = file.read_bytes()
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # mode 0600
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                owner = os.stat(file)
+                if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(descriptor, owner.st_uid, owner.st_gid)  # it stays the workers'
+                stream.write(key + b"\n" + old)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, file)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        _sync_folder(file)
+    except OSError as error:
+        raise LedgerError(
+            f"key file {file} cannot be changed: {error.strerror}", cure="make it and its folder writable"
+        ) from error
+
+
+def _sync_folder(file: Path) -> None:
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _read(file: Path) -> list[str]:
@@ -107,11 +208,7 @@ def _create(file: Path) -> None:
             return
         finally:
             os.unlink(temporary)
-        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync_folder(file)
     except OSError as error:
         raise LedgerError(
             f"key file {file} cannot be created: {error.strerror}", cure="make its folder writable"

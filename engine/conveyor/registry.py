@@ -13,7 +13,14 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from conveyor.contract import CONTRACT_VERSION, Capabilities, Connector, ConnectorEnv, ConnectorSpec
+from conveyor.contract import (
+    CONTRACT_VERSION,
+    Capabilities,
+    Connector,
+    ConnectorEnv,
+    ConnectorSpec,
+    OAuthProvider,
+)
 from conveyor.errors import ConveyorError, Exit, Problem
 from conveyor.nearest import did_you_mean
 
@@ -44,10 +51,18 @@ class Registry:
     Args:
         specs: What to announce; of two specs of one type the first wins, the other becomes a problem.
         problems: What went wrong while plugins were loaded.
+        providers: Where types with a sign-in have their accounts; the first one of a name wins.
     """
 
-    def __init__(self, specs: Iterable[ConnectorSpec] = (), *, problems: Iterable[Problem] = ()) -> None:
+    def __init__(
+        self,
+        specs: Iterable[ConnectorSpec] = (),
+        *,
+        problems: Iterable[Problem] = (),
+        providers: Iterable[OAuthProvider] = (),
+    ) -> None:
         self._specs: dict[str, ConnectorSpec] = {}
+        self._providers: dict[str, OAuthProvider] = {}
         self._models: dict[str, type[Options]] = {}
         self._factories: dict[str, Factory] = {}
         self._distributions: dict[str, str] = {}
@@ -55,6 +70,31 @@ class Registry:
         self.problems: list[Problem] = list(problems)
         for spec in specs:
             self.add(spec)
+        for provider in providers:
+            self.add_provider(provider)
+
+    def add_provider(self, provider: OAuthProvider, *, plugin: str = "given") -> None:
+        """Announce a provider of accounts; what is wrong with it goes to ``problems``."""
+        if not isinstance(provider, OAuthProvider):
+            complaint = f"its hook returned {type(provider).__name__}, not OAuthProvider"
+        elif provider.name in self._providers:
+            complaint = f"OAuth provider {provider.name!r} is there already; the first one is kept"
+        else:
+            self._providers[provider.name] = provider
+            return
+        self.problems.append(Problem(f"plugin {plugin!r}: {complaint}"))
+
+    def provider(self, name: str) -> OAuthProvider:
+        """The provider of this name.
+
+        Raises:
+            ConveyorError: No installed plugin brings it.
+        """
+        try:
+            return self._providers[name]
+        except KeyError:
+            cure = "install the plugin that brings it, or update the one that names it"
+            raise ConveyorError(f"unknown OAuth provider {name!r}", cure=cure) from None
 
     def add(self, spec: ConnectorSpec, *, plugin: str = "given", distribution: str | None = None) -> None:
         """Announce one type; what is wrong with it goes to ``problems`` and the type is left out.
@@ -154,7 +194,7 @@ def default_registry(entry_points: Sequence[EntryPoint] | None = None) -> Regist
     manager.add_hookspecs(hookspecs)
     for entry in sorted(entry_points, key=lambda e: (e.name != BUILTIN, e.name)):
         try:
-            specs = _specs_of(manager, entry)
+            specs, providers = _asked(manager, entry)
         except (Exception, SystemExit) as error:  # a plugin may fail in any way; the rest must go on
             registry.problems.append(
                 Problem(
@@ -165,18 +205,21 @@ def default_registry(entry_points: Sequence[EntryPoint] | None = None) -> Regist
             continue
         for spec in specs:
             registry.add(spec, plugin=entry.name, distribution=entry.dist.name if entry.dist else None)
+        for provider in providers:
+            registry.add_provider(provider, plugin=entry.name)
     return registry
 
 
-def _specs_of(manager: Any, entry: EntryPoint) -> list[ConnectorSpec]:
+def _asked(manager: Any, entry: EntryPoint) -> tuple[list[ConnectorSpec], list[OAuthProvider]]:
     """Import one plugin and ask it alone: a hook called on all would end at the first that raises."""
     plugin = entry.load()
     others = [known for known in manager.get_plugins() if known is not plugin]
     manager.register(plugin, name=entry.name)
     try:
         manager.check_pending()
-        caller = manager.subset_hook_caller("conveyor_connectors", remove_plugins=others)
-        return [spec for specs in caller() for spec in specs]
+        specs = manager.subset_hook_caller("conveyor_connectors", remove_plugins=others)()
+        providers = manager.subset_hook_caller("conveyor_oauth_providers", remove_plugins=others)()
+        return [each for some in specs for each in some], [each for some in providers for each in some]
     except BaseException:
         manager.unregister(plugin)
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,3 +164,9 @@ def clock() -> FakeClock:
 def kit(url: str, clock: FakeClock) -> Iterator[Kit]:
     with open_ledger(url, clock=clock, keyring=Keyring([KEY])) as ledger:
         yield Kit(ledger, clock, url)
+
+
+@pytest.fixture
+def kit_over(url: str, clock: FakeClock) -> Callable[[Ledger], Kit]:
+    """A kit over a ledger that the test has opened itself."""
+    return lambda ledger: Kit(ledger, clock, url)

@@ -12,10 +12,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
+from cryptography.fernet import Fernet
 
 from conveyor.errors import LedgerError
+from conveyor.keyring import Keyring
 from conveyor.ledger import current_version, migrate, open_ledger
 from conveyor.ledger.connect import connect
+from conveyor.ledger.connections import Tokens
+from conveyor.ledger.facade import Ledger
+from conveyor.ledger.records import Status
 from conveyor.ledger.schema import HEAD, metadata
 from conveyor.ledger.versions import SCRIPTS, create, run_migrations
 
@@ -100,6 +105,34 @@ def test_a_migration_that_fails_leaves_nothing(empty: str) -> None:
     assert _undone(empty, run_migrations)
     assert current_version(empty) is None
     assert migrate(empty) == HEAD
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date_with_all_it_holds(
+    empty: str, clock: Any, kit_over: Callable[[Ledger], Any]
+) -> None:
+    keyring = Keyring([Fernet.generate_key()])
+    with closing(connect(empty)) as database, database.write() as connection:
+        run_migrations(connection, "0001")
+    assert current_version(empty) == "0001"
+    old = kit_over(Ledger(connect(empty), clock=clock, keyring=keyring))
+    with old.ledger:
+        old.worker()
+        delivered = old.deliver("a")
+        waiting = old.submit("b")
+        old.ledger.memory.put_if_absent("b", "folder", "kept")
+    if not empty.startswith("sqlite"):
+        with pytest.raises(LedgerError, match="is of version 0001"):
+            open_ledger(empty, clock=clock)
+        assert migrate(empty) == HEAD
+    with open_ledger(empty, clock=clock, keyring=keyring) as ledger:
+        new = kit_over(ledger)
+        assert current_version(empty) == HEAD
+        assert [new.status(ident) for ident in delivered + waiting] == [Status.DELIVERED, Status.PENDING]
+        assert ledger.memory.get("b", "folder") == "kept"
+        new.worker("other")
+        assert [claim.delivery_id for claim in new.claim("b", "other")] == waiting
+        ledger.connections.seed("b", "vendor", Tokens(refresh="r"), clock.now())
+        assert [record.id for record in ledger.connections.all()] == ["b"]
 
 
 def test_a_newer_ledger_is_refused_and_left_alone(kit: Any) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from conveyor.ledger.claims import Claims
 from conveyor.ledger.cleanups import Cleanups
 from conveyor.ledger.connect import connect
+from conveyor.ledger.connections import Connections
 from conveyor.ledger.database import Database
 from conveyor.ledger.deliveries import Deliveries
 from conveyor.ledger.destinations import Destinations
@@ -17,6 +18,7 @@ from conveyor.ledger.orders import Orders
 from conveyor.ledger.outcomes import Outcomes
 from conveyor.ledger.payloads import Payloads
 from conveyor.ledger.retention import Retention
+from conveyor.ledger.sealed import Sealed
 from conveyor.ledger.sqlite import SqliteDatabase
 from conveyor.ledger.states import States
 from conveyor.ledger.submissions import Submissions
@@ -45,6 +47,8 @@ class Ledger:
         self.cleanups = Cleanups(database)
         self.memory = Memory(database, keyring)
         self.destinations = Destinations(database, keyring)
+        self.connections = Connections(database, keyring)
+        self.sealed = Sealed(database, keyring)
         self.retention = Retention(database)
 
     @property

@@ -21,15 +21,16 @@ _FORGET = sa.delete(memory).where(*_ONE)
 
 def seal(keyring: Keyring | None, value: object) -> bytes:
     """Encrypt a JSON value. Raises LedgerError when the ledger was opened without a key."""
-    return _need(keyring).encrypt(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    return need(keyring).encrypt(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def unseal(keyring: Keyring | None, token: bytes) -> Any:
     """Decrypt what :func:`seal` wrote. Raises LedgerError for a missing or wrong key."""
-    return json.loads(_need(keyring).decrypt(bytes(token)))
+    return json.loads(need(keyring).decrypt(bytes(token)))
 
 
-def _need(keyring: Keyring | None) -> Keyring:
+def need(keyring: Keyring | None) -> Keyring:
+    """The keyring. Raises LedgerError when the ledger was opened without one."""
     if keyring is None:
         raise LedgerError("the ledger was opened without its key", cure="set `key:` in the configuration")
     return keyring

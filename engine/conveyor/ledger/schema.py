@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; what :func:`conveyor.ledger.open_ledger` expects to find."""
 
 metadata = sa.MetaData(
@@ -226,6 +226,30 @@ documents = sa.Table(
     _id(),
     sa.Column("document", sa.LargeBinary, nullable=False),
     _int("updated_at", null=False),
+)
+
+connections = sa.Table(
+    "connections",
+    metadata,
+    _id(),
+    _text("provider", null=False),
+    sa.Column("state", sa.Text, nullable=False, server_default="ok"),
+    _text("account_id"),
+    _text("account_name"),
+    _text("scopes"),
+    sa.Column("tokens", sa.LargeBinary, nullable=False),
+    _text("key_id", null=False),
+    _int("expires_at"),
+    _int("generation", default=0),
+    _text("lock_owner"),
+    _int("lock_until"),
+    _int("lock_fence", default=0),
+    _int("created_at", null=False),
+    _int("last_used"),
+    _int("last_refresh"),
+    _text("error"),
+    sa.CheckConstraint("state IN ('ok', 'revoked', 'consent')", name="state"),
+    sa.CheckConstraint("(lock_owner IS NULL) = (lock_until IS NULL)", name="lock"),
 )
 
 meta = sa.Table("meta", metadata, _id("key"), _text("value", null=False))

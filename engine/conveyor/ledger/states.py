@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from conveyor.contract import ConflictPolicy
 from conveyor.ledger.database import Database
+from conveyor.ledger.grouping import Grouped
 from conveyor.ledger.prepared import Prepared
 from conveyor.ledger.records import Status
 from conveyor.ledger.schema import deliveries, jobs
@@ -13,7 +16,7 @@ from conveyor.ledger.transitions import is_
 
 _D = deliveries.c
 _MINE = (_D.id == sa.bindparam("b_id"), _D.fence == sa.bindparam("b_fence"), is_(Status.DELIVERING))
-_SAVE = sa.update(deliveries).where(*_MINE).values(state=sa.bindparam("b_state"))
+_SAVE = Prepared(sa.update(deliveries).where(*_MINE).values(state=sa.bindparam("b_state")))
 _OWNS = Prepared(sa.select(_D.id).where(*_MINE))
 _SUPERSEDED = (
     sa.select(_D.id)
@@ -30,11 +33,16 @@ _SUPERSEDED = (
 )
 
 
+_Saved = tuple[str, int, bytes | None]
+"""Delivery id, fence, state."""
+
+
 class States:
     """Fenced reads and writes of one attempt."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._save = Grouped(self._save_all)
 
     def save(self, delivery_id: str, fence: int, blob: bytes | None) -> bool:
         """Replace the saved state, durably, before returning; None clears it.
@@ -42,9 +50,17 @@ class States:
         Returns:
             False when the delivery is no longer held under this fence: nothing was written.
         """
+        return self._save((delivery_id, fence, blob))
+
+    def _save_all(self, group: Sequence[_Saved]) -> list[bool]:
+        held = [False] * len(group)
+        in_order = sorted(range(len(group)), key=lambda index: group[index][0])
         with self._database.write(durable=True, quiet=True) as connection:
-            values = {"b_id": delivery_id, "b_fence": fence, "b_state": blob}
-            return connection.execute(_SAVE, values).rowcount == 1
+            for index in in_order:
+                ident, fence, blob = group[index]
+                values = {"b_id": ident, "b_fence": fence, "b_state": blob}
+                held[index] = _SAVE.run(connection, values).rowcount == 1
+        return held
 
     def owns(self, delivery_id: str, fence: int) -> bool:
         """Whether the delivery is still held under this fence."""
