@@ -15,7 +15,7 @@ from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, 
 from conveyor.delivery.engine import Engine
 from conveyor.delivery.parts import WorkerSettings, Workshop
 from conveyor.errors import LedgerUnavailable
-from conveyor.ledger.records import AttemptOutcome, Filter, Status
+from conveyor.ledger.records import AttemptOutcome, Claimed, Filter, Status
 from conveyor.testing.clock import FakeClock
 from conveyor.testing.scripted import Script, script
 from conveyor.testing.simulation import Simulation, destination
@@ -194,10 +194,16 @@ def test_nothing_is_begun_once_the_engine_drains(running: Running, acts: Script)
     running.sim.submit()
     engine.ring()
     assert [worker.draining for worker in running.sim.ledger.workers.all()] == [True]
-    # As if the consumer had looked just before; it may in fact have done so.
-    for claim in engine.parts.dispatcher.claim(1):
-        engine.parts.inbox.add(claim)
-        engine.parts.work(claim.delivery_id)
+    # As if the consumer had looked just before.
+    claims: list[Claimed] = []
+
+    def claimed() -> bool:
+        claims.extend(engine.parts.dispatcher.claim(1))
+        return bool(claims)
+
+    until(claimed, "claimed")
+    engine.parts.inbox.add(claims[0])
+    engine.parts.work(claims[0].delivery_id)
     assert engine.stop()
     assert acts.calls == []
     assert running.outcomes() == [AttemptOutcome.GIVEN_BACK]
@@ -216,7 +222,7 @@ def test_a_thread_that_ignores_its_limits_is_written_off_and_regained(running: R
     engine = running.engine(threads=4, grace=0.1)
     gate.wait_for(1)
     until(lambda: engine.parts.inbox.lost_threads == 1, "written off")
-    assert engine.worn_out.is_set()  # one of four
+    until(engine.worn_out.is_set, "one of four")
     until(lambda: running.sim.delivery(ident).status is Status.PENDING, "reported")
     (attempt,) = running.sim.attempts(ident)
     assert (attempt.kind, attempt.charged) == (ErrorKind.UNKNOWN_OUTCOME, True)

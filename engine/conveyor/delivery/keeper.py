@@ -207,7 +207,8 @@ class Keeper:
                 self._log.warning("payload not removed", payload=payload.id, error=error.message)
             else:
                 gone.append(payload.id)
-        self._ledger.payloads.finish_removal(gone)
+        if gone:
+            self._ledger.payloads.finish_removal(gone)
         return len(gone)
 
     def forget_attempts(self) -> None:
