@@ -188,10 +188,12 @@ class Installation:
             cure = "name ids or filters, or say --all (everything=True) if you mean every delivery"
             raise UsageError("this would replay every delivery there is", cure=cure)
         now = self.clock.now()
+        # Read before: the order asks within its transaction, where a source that writes would wait for ever.
+        waits = {destination.id: destination.expire_after for destination in self.source.list()}
         return self.ledger.orders.replay(
             self.filter(selection),
             now=now,
-            expires=lambda name: now + micros(self._expire_after(name)),
+            expires=lambda name: now + micros(waits.get(name, EXPIRE_AFTER)),
             force=force,
             new_id=new_id,
             to=None if to is None else (to, self.known(to).type),
@@ -214,10 +216,6 @@ class Installation:
             cure = did_you_mean(name, names, label="destinations")
             raise UsageError(f"there is no destination {name!r}", cure=cure)
         return found
-
-    def _expire_after(self, name: str) -> float:
-        found = self.source.get(name)
-        return EXPIRE_AFTER if found is None else found.expire_after
 
     def close(self) -> None:
         """Close the ledger. Idempotent."""

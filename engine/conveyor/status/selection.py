@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 STATUSES = (*(status.value for status in Status), HELD, RETRYING)
 
+_KINDS = tuple(kind.value for kind in ErrorKind)
+
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -75,7 +77,7 @@ class Selection:
             retrying=RETRYING in statuses,
             sessions=frozenset(self.session),
             error_kinds=frozenset(
-                ErrorKind(_one_of(word.upper(), list(ErrorKind), "error kind")) for word in self.error_kind
+                ErrorKind(_one_of(word.upper(), _KINDS, "error kind")) for word in self.error_kind
             ),
             since=moment(self.since, now),
             until=moment(self.until, now),
