@@ -140,3 +140,15 @@ def test_only_a_later_job_supersedes_under_overwrite(kit: Any) -> None:
     kit.record(kit.report(kit.one("b", place=place(ConflictPolicy.RENAME))))
     assert not kit.ledger.states.superseded("b", "photo.jpg", 0, "job_")
     assert first.delivery_id == early
+
+
+def test_ids_by_their_beginning(kit: Any) -> None:
+    (first,) = kit.submit("a")
+    (second,) = kit.submit("b")
+    job = kit.ledger.deliveries.get(first).job_id
+    starting_with = kit.ledger.deliveries.starting_with
+    assert starting_with(first, limit=3) == [first]
+    assert starting_with(job, limit=3) == [job]
+    assert set(starting_with(first[:4], limit=3)) == {first, second}
+    assert len(starting_with(first[:4], limit=1)) == 1
+    assert starting_with("%", limit=3) == []

@@ -21,6 +21,35 @@ if TYPE_CHECKING:
 UNKNOWN_DIGEST = "0" * 64
 
 
+_Template = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="TEMPLATE", help="By default that of the destination named by --for.", show_default=False
+    ),
+]
+_File = Annotated[str, typer.Option("--file", "-f", metavar="NAME", help="The file; it need not exist.")]
+_For = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        metavar="TYPE|DESTINATION",
+        help="Whose name rules apply. A type needs no config.",
+        show_default=False,
+    ),
+]
+_Tags = Annotated[
+    list[str] | None,
+    typer.Option("--tag", metavar="KEY:VALUE", help="A tag. Repeatable.", show_default=False),
+]
+_Meta = Annotated[
+    list[str] | None,
+    typer.Option("--meta", metavar="KEY=VALUE", help="Further metadata. Repeatable.", show_default=False),
+]
+_Session = Annotated[
+    str | None, typer.Option("--session", metavar="ID", help="The session.", show_default=False)
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb."""
     app.command(
@@ -47,37 +76,12 @@ class _Place:
 
 def render(
     context: typer.Context,
-    template: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="TEMPLATE",
-            help="By default that of the destination named by --for.",
-            show_default=False,
-        ),
-    ] = None,
-    file: Annotated[
-        str, typer.Option("--file", "-f", metavar="NAME", help="The file; it need not exist.")
-    ] = "photo.jpg",
-    for_: Annotated[
-        str | None,
-        typer.Option(
-            "--for",
-            metavar="TYPE|DESTINATION",
-            help="Whose name rules apply. A type needs no config.",
-            show_default=False,
-        ),
-    ] = None,
-    tag: Annotated[
-        list[str] | None,
-        typer.Option("--tag", metavar="KEY:VALUE", help="A tag. Repeatable.", show_default=False),
-    ] = None,
-    meta: Annotated[
-        list[str] | None,
-        typer.Option("--meta", metavar="KEY=VALUE", help="Further metadata. Repeatable.", show_default=False),
-    ] = None,
-    session_id: Annotated[
-        str | None, typer.Option("--session", metavar="ID", help="The session.", show_default=False)
-    ] = None,
+    template: _Template = None,
+    file: _File = "photo.jpg",
+    for_: _For = None,
+    tag: _Tags = None,
+    meta: _Meta = None,
+    session_id: _Session = None,
     image_id: Annotated[str | None, typer.Option(help="The image's id.", show_default=False)] = None,
     image_index: Annotated[int | None, typer.Option(help="Its number, from 0.", show_default=False)] = None,
     source: Annotated[str | None, typer.Option(help="Where it came from.", show_default=False)] = None,
@@ -90,7 +94,7 @@ def render(
     from conveyor.paths import Values, mistakes, place
 
     where = _place(session.of(context), for_)
-    parsed = _template(template, where)
+    parsed = _parsed(template, where)
     job = _job(
         file,
         tags=tuple(tag or ()),
@@ -135,7 +139,7 @@ def _print(template: Template, where: _Place, placed: Placed, refused: tuple[str
         typer.echo("  --for TYPE applies the name rules of a destination type", err=True)
 
 
-def _template(given: str | None, where: _Place) -> Template:
+def _parsed(given: str | None, where: _Place) -> Template:
     from conveyor.paths import DEFAULT_TEMPLATE, Template, TemplateError
 
     if given is None:
