@@ -40,6 +40,7 @@ class Supervisor:
         processes: How many.
         log: Says who died and when it comes back.
         spawn: Starts a process; for tests.
+        monotonic: Seconds that never go back; for tests.
     """
 
     def __init__(
@@ -49,15 +50,17 @@ class Supervisor:
         *,
         log: Log,
         spawn: Callable[[Sequence[str]], subprocess.Popen[bytes]] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._command = list(command)
         self._log = log
         self._spawn = spawn or _spawn
+        self._monotonic = monotonic
         self._children = [_Child() for _ in range(processes)]
 
     def step(self) -> None:
         """Start what should run and does not."""
-        now = time.monotonic()
+        now = self._monotonic()
         for number, child in enumerate(self._children):
             if child.process is not None:
                 code = child.process.poll()
@@ -77,13 +80,13 @@ class Supervisor:
     def stop(self, timeout: float) -> int:
         """Ask all to end, wait, kill the rest; returns the worst exit code."""
         self.signal(signal.SIGTERM)
-        deadline = time.monotonic() + timeout
+        deadline = self._monotonic() + timeout
         worst = 0
         for child in self._children:
             if child.process is None:
                 continue
             try:
-                code = child.process.wait(max(0.1, deadline - time.monotonic()))
+                code = child.process.wait(max(0.1, deadline - self._monotonic()))
             except subprocess.TimeoutExpired:
                 child.process.kill()
                 code = child.process.wait()

@@ -1,0 +1,420 @@
+"""Real processes: signals, the end of an idle run, and the supervisor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from conveyor import log
+from conveyor.api import Conveyor
+from conveyor.delivery import identity
+from conveyor.delivery.runner import Signals, run_engine, run_supervisor
+from conveyor.delivery.supervisor import Supervisor
+from conveyor.errors import Exit, LedgerUnavailable
+from conveyor.receiver import Answer, Receiver
+
+PATIENCE = 30.0
+
+
+def until(condition: Callable[[], Any], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"not within {PATIENCE} s: {what}"
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    return identity.process_start(pid) is not None
+
+
+# --- conveyor run ----------------------------------------------------------------------------------
+
+
+class Installed:
+    """A folder with a config whose webhook destination ``backend`` is a receiver of ours."""
+
+    def __init__(self, folder: Path, receiver: Receiver) -> None:
+        self.folder = folder
+        self.receiver = receiver
+        self.path = folder / "conveyor.yaml"
+        self.write()
+
+    def write(self, settings: str = "") -> None:
+        self.path.write_text(
+            textwrap.dedent(
+                f"""\
+                network: {{allow_private: [127.0.0.0/8]}}
+                default_destinations: [backend]
+                workers: {{threads: 2, grace: 20s, lease: 6s}}
+                {settings}
+                destinations:
+                  backend:
+                    type: webhook
+                    url: {self.receiver.url}
+                    retry: {{schedule: [2s], jitter: 0}}
+                """
+            )
+        )
+
+    def submit(self, data: bytes = b"photo") -> str:
+        with Conveyor.from_config(self.path) as conveyor:
+            return conveyor.submit(data, filename="photo.jpg").deliveries["backend"]
+
+    def statuses(self) -> list[str]:
+        with Conveyor.from_config(self.path) as conveyor:
+            return sorted(d.status for d in conveyor.deliveries(limit=None))
+
+    def attempts(self) -> list[str]:
+        with Conveyor.from_config(self.path) as conveyor:
+            ledger = conveyor._installation.ledger
+            return [
+                str(attempt.outcome)
+                for delivery in conveyor.deliveries(limit=None)
+                for attempt in ledger.deliveries.attempts(delivery.id)
+            ]
+
+    def run(self, *arguments: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "conveyor", "--config", str(self.path), "run", *arguments]
+        return subprocess.Popen(command, stderr=subprocess.PIPE)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Iterator[Installed]:
+    folder = tmp_path / "received"
+    folder.mkdir()
+    receiver = Receiver(folder)
+    receiver.start()
+    yield Installed(tmp_path, receiver)
+    receiver.stop()
+
+
+def ended(process: subprocess.Popen[bytes]) -> int:
+    try:
+        _, errors = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    assert b"Traceback" not in errors
+    return process.returncode
+
+
+def test_until_idle_ends_with_0_when_all_was_delivered(installed: Installed) -> None:
+    installed.submit()
+    assert ended(installed.run("--until-idle")) == Exit.OK
+    assert installed.statuses() == ["delivered"]
+    assert ended(installed.run("--until-idle")) == Exit.OK  # nothing to do
+
+
+def test_until_idle_ends_with_1_when_something_failed(installed: Installed) -> None:
+    installed.receiver.answer_next(Answer(503), Answer(503))
+    installed.submit()
+    assert ended(installed.run("--until-idle", "--idle-horizon", "10")) == Exit.FAILED
+    assert installed.statuses() == ["failed"]
+
+
+def test_the_horizon_decides_whether_a_retry_is_waited_for(installed: Installed) -> None:
+    installed.receiver.answer_next(Answer(503))
+    installed.submit()
+    assert ended(installed.run("--until-idle")) == Exit.OK
+    assert installed.statuses() == ["pending"]
+    assert ended(installed.run("--until-idle", "--idle-horizon", "5")) == Exit.OK
+    assert installed.statuses() == ["delivered"]
+
+
+class Slow:
+    """A server that takes each request and answers only when told to."""
+
+    def __init__(self) -> None:
+        import http.server
+
+        self.taken = threading.Semaphore(0)
+        self.answer = threading.Event()
+        slow = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                slow.taken.release()
+                slow.answer.wait(PATIENCE)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the base class's name
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.answer.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def slow(installed: Installed) -> Iterator[Slow]:
+    with closing(Slow()) as slow:
+        installed.path.write_text(installed.path.read_text().replace(installed.receiver.url, slow.url))
+        yield slow
+
+
+def test_sigterm_drains_and_ends_with_0(installed: Installed, slow: Slow) -> None:
+    installed.submit()
+    process = installed.run()
+    assert slow.taken.acquire(timeout=PATIENCE)
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr is not None
+    until(lambda: b"stopping" in process.stderr.readline(), "said so")  # type: ignore[union-attr]
+    assert process.poll() is None
+    slow.answer.set()
+    assert ended(process) == Exit.OK
+    assert installed.statuses() == ["delivered"]
+    assert installed.attempts() == ["delivered"]
+
+
+def test_a_second_signal_leaves_at_once_and_nothing_is_lost(installed: Installed, slow: Slow) -> None:
+    installed.submit()
+    process = installed.run()
+    assert slow.taken.acquire(timeout=PATIENCE)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    until(lambda: b"stopping" in process.stderr.readline(), "said so")  # type: ignore[union-attr]
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert ended(process) == 128 + signal.SIGINT
+    assert time.monotonic() - begun < 5
+    assert installed.statuses() == ["delivering"]
+    slow.answer.set()
+    # On this machine the next process sees at once that the first is gone.
+    assert ended(installed.run("--until-idle", "--idle-horizon", "10")) == Exit.OK
+    assert installed.statuses() == ["delivered"]
+    assert installed.attempts() == ["lost", "delivered"]
+
+
+def test_two_processes_under_a_supervisor_deliver_survive_a_kill_and_end_together(
+    installed: Installed,
+) -> None:
+    process = installed.run("--processes", "2")
+    until(lambda: len(children(process.pid)) == 2, "two children")
+    installed.submit()
+    until(lambda: installed.statuses() == ["delivered"], "delivered")
+    one, two = children(process.pid)
+    os.kill(one, signal.SIGKILL)
+    until(lambda: len(children(process.pid)) == 2 and one not in children(process.pid), "replaced")
+    assert two in children(process.pid)
+    process.send_signal(signal.SIGTERM)
+    assert ended(process) == Exit.OK
+    assert not alive(two)
+
+
+def test_children_end_with_a_parent_that_was_killed(installed: Installed) -> None:
+    process = installed.run("--processes", "2")
+    until(lambda: len(children(process.pid)) == 2, "two children")
+    pids = children(process.pid)
+    until(lambda: all(pdeathsig_is_set(pid) for pid in pids), "children are up")
+    process.kill()
+    process.wait()
+    assert process.stderr is not None
+    process.stderr.close()
+    until(lambda: not any(alive(pid) for pid in pids), "children gone")
+
+
+def children(pid: int) -> list[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(word) for word in text.split() if alive(int(word))]
+
+
+def pdeathsig_is_set(pid: int) -> bool:
+    """The child has come so far that it works: it holds the ledger open."""
+    try:
+        return any("conveyor.db" in os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+
+
+# --- the supervisor --------------------------------------------------------------------------------
+
+QUIET: Any = cast(log.EngineLog, log.get())
+
+
+class Child:
+    """A process as the supervisor sees it."""
+
+    def __init__(self) -> None:
+        self.returncode: int | None = None
+        self.signals: list[int] = []
+        self.pid = id(self)
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        self.signals.append(number)
+        if number == signal.SIGTERM:
+            self.returncode = 0
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired("child", timeout or 0)
+        return self.returncode
+
+    def kill(self) -> None:
+        self.returncode = -9
+
+
+@pytest.fixture
+def moment() -> list[float]:
+    """The time, in a box."""
+    return [1000.0]
+
+
+def supervised(count: int, moment: list[float] | None = None) -> tuple[Supervisor, list[Child]]:
+    now = moment or [0.0]
+    spawned: list[Child] = []
+
+    def spawn(command: Any) -> Any:
+        spawned.append(Child())
+        return spawned[-1]
+
+    return Supervisor(["x"], count, log=QUIET, spawn=spawn, monotonic=lambda: now[0]), spawned
+
+
+def test_only_the_process_that_died_is_started_again_and_with_growing_delay(moment: list[float]) -> None:
+    keeper, spawned = supervised(2, moment)
+    keeper.step()
+    assert len(spawned) == 2
+    for wait in (0.5, 1.0, 2.0, 4.0):
+        spawned[-1].returncode = 1
+        keeper.step()
+        count = len(spawned)
+        moment[0] += wait - 0.01
+        keeper.step()
+        assert len(spawned) == count
+        moment[0] += 0.02
+        keeper.step()
+        assert len(spawned) == count + 1
+    assert spawned[0].returncode is None
+    # One that ran for a minute starts over.
+    moment[0] += 60
+    spawned[-1].returncode = 1
+    keeper.step()
+    moment[0] += 0.51
+    count = len(spawned)
+    keeper.step()
+    assert len(spawned) == count + 1
+
+
+def test_a_worn_out_process_is_replaced_at_once_but_not_in_a_storm(moment: list[float]) -> None:
+    keeper, spawned = supervised(1, moment)
+    keeper.step()
+    moment[0] += 40
+    spawned[-1].returncode = 0
+    keeper.step()
+    assert len(spawned) == 2
+    spawned[-1].returncode = 0
+    keeper.step()
+    assert len(spawned) == 2
+    moment[0] += 0.51
+    keeper.step()
+    assert len(spawned) == 3
+
+
+def test_stop_asks_waits_and_kills() -> None:
+    keeper, spawned = supervised(2)
+    keeper.step()
+    deaf = spawned[1]
+    deaf.send_signal = lambda number: deaf.signals.append(number)  # type: ignore[method-assign]
+    assert keeper.stop(0.1) == 9
+    assert spawned[0].returncode == 0
+    assert deaf.signals == [signal.SIGTERM]
+    assert deaf.returncode == -9
+
+
+# --- the runner ------------------------------------------------------------------------------------
+
+
+class FakeEngine:
+    """An engine whose idleness a test decides."""
+
+    def __init__(self, *answers: bool | Exception) -> None:
+        self.worn_out = threading.Event()
+        self.answers = list(answers)
+        self.stopped = 0
+
+    def start(self) -> None:
+        pass
+
+    def drain(self) -> None:
+        pass
+
+    def stop(self) -> bool:
+        self.stopped += 1
+        return True
+
+    def idle(self, horizon: float) -> bool:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def run(engine: FakeEngine, **more: Any) -> tuple[Exit, bool]:
+    options: dict[str, Any] = {"until_idle": True, "horizon": 0.0, "reload": lambda asked: None}
+    options["failed"] = lambda: False
+    return run_engine(engine, Signals(QUIET), **{**options, **more})
+
+
+def test_a_ledger_away_is_not_idle() -> None:
+    engine = FakeEngine(False, LedgerUnavailable("gone fishing"), True)
+    assert run(engine) == (Exit.OK, False)
+    assert (engine.answers, engine.stopped) == ([], 1)
+
+
+def test_the_engine_is_stopped_whatever_happens() -> None:
+    engine = FakeEngine(RuntimeError("a defect"))
+    with pytest.raises(RuntimeError):
+        run(engine)
+    assert engine.stopped == 1
+
+
+def test_a_worn_out_engine_is_stopped_and_replaced() -> None:
+    engine = FakeEngine()
+    engine.worn_out.set()
+    assert run(engine, until_idle=False) == (Exit.OK, True)
+    assert engine.stopped == 1
+
+
+def test_the_supervisors_run_survives_a_ledger_away_and_ends_its_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("conveyor.delivery.runner.TICK", 0.5)
+    keeper, spawned = supervised(1)
+    answers: list[bool | Exception] = [LedgerUnavailable("gone fishing"), False, True]
+
+    def idle() -> bool:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    code = run_supervisor(keeper, Signals(QUIET), idle=idle, failed=lambda: True, grace=1.0)
+    assert code == Exit.FAILED
+    assert spawned[0].signals == [signal.SIGTERM]
