@@ -47,7 +47,10 @@ class Database(abc.ABC):
 
     @abc.abstractmethod
     def changed(self) -> bool:
-        """Whether anybody may have written since the last call, except quietly; the first call says True."""
+        """Whether anybody may have written since the last call, except quietly; the first call says True.
+
+        A database that tells nobody says so every now and then.
+        """
 
     @abc.abstractmethod
     def close(self) -> None:
