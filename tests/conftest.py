@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from servers import asyncssh_sftp, moto, rclone, seaweed, sshd
+from servers import (
+    apache,
+    asyncssh_sftp,
+    azurite,
+    moto,
+    pyftpdlib_server,
+    rclone,
+    seaweed,
+    sshd,
+    vsftpd,
+    wsgi_dav,
+)
+from servers.azurite import Azurite
+from servers.dav import DavServer
+from servers.ftp import FtpServer
 from servers.s3 import S3Server
 from servers.ssh import SshServer
 
@@ -65,4 +79,76 @@ def bare_sftp_server() -> Iterator[SshServer]:
     """asyncssh without the posix-rename extension."""
     requires(asyncssh_sftp.available(), asyncssh_sftp.PACKAGE)
     with asyncssh_sftp.start(posix_rename=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azurite_server() -> Iterator[Azurite]:
+    """Azurite, plain HTTP."""
+    requires(azurite.available(), azurite.PACKAGE)
+    with azurite.start() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azurite_tls_server() -> Iterator[Azurite]:
+    """Azurite over TLS, with tokens."""
+    requires(azurite.available(), azurite.PACKAGE)
+    with azurite.start(secure=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def apache_server() -> Iterator[DavServer]:
+    """Apache's mod_dav."""
+    requires(apache.available(), apache.PACKAGE)
+    with apache.start() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def wsgidav_server() -> Iterator[DavServer]:
+    """wsgidav, with Basic and Digest."""
+    requires(wsgi_dav.available(), wsgi_dav.PACKAGE)
+    with wsgi_dav.start() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone_webdav_server() -> Iterator[DavServer]:
+    """rclone serve webdav over plain files."""
+    requires(rclone.available(), rclone.PACKAGE)
+    with rclone.start_webdav() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def vsftpd_server() -> Iterator[FtpServer]:
+    """vsftpd, which wants TLS and one TLS session for control and data."""
+    requires(vsftpd.available(), vsftpd.PACKAGE)
+    with vsftpd.start() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def plain_ftp_server() -> Iterator[FtpServer]:
+    """pyftpdlib, plain."""
+    requires(pyftpdlib_server.available(), pyftpdlib_server.PACKAGE)
+    with pyftpdlib_server.start() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tls_ftp_server() -> Iterator[FtpServer]:
+    """pyftpdlib with explicit TLS."""
+    requires(pyftpdlib_server.available(), pyftpdlib_server.PACKAGE)
+    with pyftpdlib_server.start(tls=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def implicit_ftp_server() -> Iterator[FtpServer]:
+    """pyftpdlib with TLS from the first byte."""
+    requires(pyftpdlib_server.available(), pyftpdlib_server.PACKAGE)
+    with pyftpdlib_server.start(implicit=True) as server:
         yield server

@@ -9,11 +9,13 @@ from collections.abc import Iterable
 
 from conveyor.contract import ConnectorSpec
 from conveyor.hookspecs import hookimpl
+from conveyor_connectors.azure_blob.spec import SPEC as AZURE_BLOB
 from conveyor_connectors.ftp.spec import SPECS as FTP
 from conveyor_connectors.s3.spec import SPEC as S3
+from conveyor_connectors.webdav.spec import SPEC as WEBDAV
 from conveyor_connectors.webhook.spec import SPEC as WEBHOOK
 
-SPECS: tuple[ConnectorSpec, ...] = (WEBHOOK, S3, *FTP)
+SPECS: tuple[ConnectorSpec, ...] = (WEBHOOK, S3, AZURE_BLOB, *FTP, WEBDAV)
 
 
 @hookimpl

