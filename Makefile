@@ -18,6 +18,7 @@ run: ## Set up what the demonstration needs, and watch real files arrive (under 
 test: ## Lint, types, import rules and every test but the campaigns
 	@scripts/debian.sh
 	@scripts/setup.sh dev
+	@scripts/npm.sh
 	@exec scripts/test.sh $(ARGS)
 
 test-fast: ## Unit tests alone, without servers: for each save
@@ -27,6 +28,7 @@ test-fast: ## Unit tests alone, without servers: for each save
 test-long: ## The campaigns: crashes, races and large files at full size
 	@scripts/debian.sh
 	@scripts/setup.sh dev
+	@scripts/npm.sh
 	@exec $(bin)/pytest -m "long and not live" $(ARGS)
 
 bench: ## The benchmarks, compared with their peers; ARGS names some of them

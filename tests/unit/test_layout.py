@@ -136,7 +136,8 @@ def test_every_server_of_the_tests_is_installed_by_ci() -> None:
         n for module in modules for n in re.findall(r'^PACKAGE = "([\w-]+)', module.read_text(), re.MULTILINE)
     }
     debian = (ROOT / "scripts" / "debian-packages.txt").read_text().splitlines()
+    npm = (ROOT / "scripts" / "npm-packages.txt").read_text().splitlines()
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     wheels = {re.split(r"[\[<>=]", line)[0] for extra in ("demo", "dev") for line in extras[extra]}
     assert named
-    assert named <= set(debian) | wheels
+    assert named <= set(debian) | wheels | {line.partition("@")[0] for line in npm}

@@ -1,0 +1,102 @@
+"""``conveyor test`` for a container: sign in, write, verify and delete a small blob."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import uuid
+from typing import BinaryIO, cast
+
+from conveyor.contract import AttemptContext, CheckReport, CheckStep, DeliveryError, ErrorKind, Parcel
+from conveyor_connectors.azure_blob.blob import Stored
+from conveyor_connectors.azure_blob.container import Container, Taken
+
+CANARY = b"Conveyor wrote this to test the destination; it may be deleted.\n"
+
+_MAY_NOT = (ErrorKind.CONFIG, ErrorKind.REJECTED)
+
+
+def check(container: Container, prefix: str, now: float, context: AttemptContext) -> CheckReport:
+    """Try what a delivery needs.
+
+    Args:
+        container: Where.
+        prefix: What the canary's name begins with.
+        now: Seconds since the epoch.
+        context: The attempt.
+
+    Raises:
+        DeliveryError: what ``deliver`` would raise.
+    """
+    parcel = _canary(now)
+    name = f"{prefix}{parcel.filename}"
+    steps = [_container_step(container, context)]
+    stored = container.put(parcel, name, context, create=True)
+    steps.append(CheckStep("write", True, f"{name} ({len(CANARY)} bytes), verified: {stored.verified}"))
+    try:
+        steps.append(_read_step(container, name, context))
+        steps.append(_create_only_step(container, parcel, name, context))
+    finally:
+        steps.append(_delete_step(container, name, stored, context))
+    return CheckReport(tuple(steps))
+
+
+def _canary(now: float) -> Parcel:
+    """A small parcel of our own."""
+    name = f"canary-{uuid.uuid4().hex[:12]}.txt"
+    return Parcel(
+        delivery_id=f"check-{name[7:19]}",
+        job_id="check",
+        filename=name,
+        size=len(CANARY),
+        media_type="text/plain",
+        digests={
+            "sha256": hashlib.sha256(CANARY).hexdigest(),
+            "md5": hashlib.md5(CANARY, usedforsecurity=False).hexdigest(),
+        },
+        submitted_at=now,
+        open=lambda: cast(BinaryIO, io.BytesIO(CANARY)),
+    )
+
+
+def _container_step(container: Container, context: AttemptContext) -> CheckStep:
+    """A SAS can never look at the container itself; a delivery does not need to."""
+    try:
+        container.exists(context)
+    except DeliveryError as error:
+        if error.kind is not ErrorKind.CONFIG or error.code in ("ContainerNotFound", "ResourceNotFound"):
+            raise
+        return CheckStep("container", False, "not permitted to look; deliveries do not need it")
+    return CheckStep("container", True, "it exists and the sign-in is accepted")
+
+
+def _read_step(container: Container, name: str, context: AttemptContext) -> CheckStep:
+    try:
+        found = container.sha256(name, context)
+    except DeliveryError as error:
+        if error.kind not in _MAY_NOT:
+            raise
+        return CheckStep("read back", False, f"not possible: a lost answer cannot be settled ({error.code})")
+    if found != hashlib.sha256(CANARY).hexdigest():
+        raise DeliveryError(ErrorKind.INTEGRITY, "the service returns other bytes than were written")
+    return CheckStep("read back", True, "the bytes are the same")
+
+
+def _create_only_step(container: Container, parcel: Parcel, name: str, context: AttemptContext) -> CheckStep:
+    try:
+        container.put(parcel, name, context, create=True)
+    except Taken:
+        return CheckStep("create only", True, "a name that is taken is refused")
+    raise DeliveryError(
+        ErrorKind.CONFIG,
+        "the server ignores If-None-Match, so that files could be overwritten",
+        hint="Use Azure's own service, or conflict: overwrite.",
+    )
+
+
+def _delete_step(container: Container, name: str, stored: Stored, context: AttemptContext) -> CheckStep:
+    try:
+        container.delete(name, context, stored.etag)
+    except DeliveryError as error:
+        return CheckStep("delete", False, f"{name} stays: {error.message}")
+    return CheckStep("delete", True, name)

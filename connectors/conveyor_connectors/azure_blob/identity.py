@@ -1,0 +1,58 @@
+"""Signing in as the machine, where the package azure-identity is installed.
+
+Token requests obey the network policy like all others, with one exception: the metadata service, where a
+virtual machine gets its tokens, has a link-local address that no destination may reach. Its fixed URL, and
+the one that App Service and Azure Arc put into the environment for the same purpose, are asked directly.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from azure.core.pipeline.transport import RequestsTransport
+from requests.adapters import HTTPAdapter
+
+from conveyor.contract import DeliveryError, ErrorKind
+from conveyor_connectors.azure_blob.transport import CONNECT_TIMEOUT, READ_TIMEOUT, session
+
+if TYPE_CHECKING:
+    from conveyor.network import Network
+
+METADATA = "http://169.254.169.254/"
+"""https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token"""
+
+_FROM_ENVIRONMENT = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT", "IMDS_ENDPOINT")
+
+
+def machine_identity(network: Network, client_id: str | None) -> Any:
+    """A token credential of azure-identity: environment, workload or managed identity, Azure CLI.
+
+    Args:
+        network: The policy that its requests obey.
+        client_id: Of a user-assigned managed identity.
+
+    Raises:
+        DeliveryError: CONFIG, when azure-identity is not installed.
+    """
+    try:
+        create = importlib.import_module("azure.identity").DefaultAzureCredential
+    except ImportError:
+        raise DeliveryError(
+            ErrorKind.CONFIG,
+            "identity: true needs the package azure-identity, which is not installed",
+            hint="pip install azure-identity    (in the environment that the workers run in)",
+            code="ImportError",
+        ) from None
+    wire = session(network, verify=True, ca=None, connections=1)
+    for url in (METADATA, *(os.environ.get(name, "") for name in _FROM_ENVIRONMENT)):
+        if url.startswith("http"):
+            wire.mount(url, HTTPAdapter())
+    more = {} if client_id is None else {"managed_identity_client_id": client_id}
+    return create(
+        transport=RequestsTransport(session=wire, session_owner=False),
+        connection_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        **more,
+    )
