@@ -228,7 +228,7 @@ def test_what_cannot_be_seen_is_not_called_dead(
         ):
             assert not identity.is_dead(replace(unknown, pid_start="1"))
         # Mounted with hidepid, /proc does not show other users' processes; they exist all the same.
-        monkeypatch.setattr(identity, "_read", lambda path: "")
+        monkeypatch.setattr("conveyor.processes._read", lambda path: "")
         assert not identity.is_dead(other)
         sleeper.kill()
         sleeper.wait()
