@@ -230,6 +230,10 @@ class EngineContext:
             return Stop.IDLE
         return None
 
+    def unmoved(self, now: float) -> float:
+        """Seconds since the last progress."""
+        return now - self._last_progress
+
     def ignoring(self, now: float) -> float:
         """Seconds since it was asked to stop; 0 when it was not."""
         return now - self._stopped_at if self._stop is not None else 0.0

@@ -86,6 +86,9 @@ class Dispatcher:
         self._served: dict[str, int] = {}
         self._probed: dict[str, Block] = {}
         self._released: dict[str, str] = {}
+        self._stalled: frozenset[str] = frozenset()
+        self._suspects: set[str] = set()
+        """Destinations that have stalled here and have not delivered since."""
         self._asleep = False
         """Nothing may be served before the next scan."""
         self._scanned_at = float("-inf")
@@ -103,6 +106,7 @@ class Dispatcher:
     def settled(self, reports: Sequence[AttemptReport]) -> None:
         """These outcomes were written: look again if they change what is due or free a place under a cap."""
         with self._lock:  # a claim under way may be about to find its destination at the cap
+            self._suspects -= {r.destination for r in reports if r.status is Status.DELIVERED}
             changes = any(
                 report.status is Status.PENDING
                 or report.block is not None
@@ -111,6 +115,16 @@ class Dispatcher:
             )
         if changes:
             self.ring()
+
+    def stalled(self, destinations: frozenset[str]) -> None:
+        """No attempt to these makes progress: they get nothing more until one does, and others come first."""
+        if destinations != self._stalled:
+            with self._lock:
+                moved = self._stalled - destinations
+                self._stalled = destinations
+                self._suspects |= destinations
+            if moved:
+                self.ring()
 
     def wake(self) -> None:
         """A thread is free: claim if something is known to be due."""
@@ -178,7 +192,7 @@ class Dispatcher:
         ready: list[Ready] = []
         wake: int | None = None
         for due in self._due:
-            if due.destination in self._exhausted:
+            if due.destination in self._exhausted or due.destination in self._stalled:
                 continue
             destination = self._source.get(due.destination)
             if destination is None or (self._only is not None and not self._only(destination)):
@@ -190,7 +204,7 @@ class Dispatcher:
                 ready.append(Ready(destination, due, block))
             elif wake is None or at < wake:
                 wake = at
-        ready.sort(key=lambda item: self._last_served(item, now))
+        ready.sort(key=lambda item: (item.destination.id in self._suspects, self._last_served(item, now)))
         return ready, wake
 
     def _last_served(self, item: Ready, now: int) -> int:
@@ -221,7 +235,7 @@ class Dispatcher:
         wanted = []
         for item in chosen:
             destination = item.destination
-            limit = 1 if item.probe else min(each, room)
+            limit = 1 if item.probe or destination.id in self._suspects else min(each, room)
             wanted.append(
                 Wanted(
                     destination.id,
@@ -247,7 +261,8 @@ class Dispatcher:
                 self._probed[claim.delivery_id] = block
         for item in wanted:
             self._served[item.destination] = now
-            if taken.get(item.destination, 0) < item.limit or item.probe:
+            suspect = item.destination in self._suspects
+            if taken.get(item.destination, 0) < item.limit or item.probe or suspect:
                 # Nothing more due, or at its cap: not asked again before something has changed.
                 self._exhausted.add(item.destination)
                 # What was taken no longer shows when the next one falls due.

@@ -43,6 +43,7 @@ class Engine:
         )
         Actor(parts.work, broker=self._broker, actor_name=ACTOR, queue_name=QUEUE, priority=0, options={})
         self._worker: Worker | None = None
+        parts.reinforce = self._reinforce
 
     def start(self) -> None:
         """Start delivering.
@@ -56,8 +57,19 @@ class Engine:
         parts.heartbeat.start()
         for part in (parts.completions, parts.watchdog, parts.keeper, parts.cleaner):
             part.start()
+        if parts.settings.only is None:
+            parts.logins.start()
         self._worker = Worker(self._broker, worker_threads=parts.settings.threads, worker_timeout=100)
         self._worker.start()
+
+    def _reinforce(self, threads: int) -> None:
+        """Add worker threads until there are so many; they stay, idle threads cost next to nothing."""
+        worker = self._worker
+        if worker is None or self.parts.draining.is_set():
+            return
+        for _ in range(threads - len(worker.workers)):
+            worker._add_worker()
+            self.parts.dispatcher.wake()
 
     def drain(self) -> None:
         """Claim nothing new from now on."""
@@ -84,6 +96,7 @@ class Engine:
         if self._worker is not None:
             self._worker.stop(timeout=1_000 if hanging else 10_000)
         parts.keeper.stop(POLITE)
+        parts.logins.stop(POLITE)
         parts.cleaner.stop(POLITE)
         parts.watchdog.stop(POLITE)
         parts.completions.stop(2 * POLITE)

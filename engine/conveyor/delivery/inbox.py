@@ -13,6 +13,7 @@ class Inbox:
 
     Args:
         threads: Threads that work at the same time.
+        spare: Further threads, for when some of them wait for destinations that do not move.
     """
 
     AHEAD_SECONDS = 0.05
@@ -21,8 +22,10 @@ class Inbox:
     AHEAD_MOST = 8
     """For each thread, at most so many claims are taken ahead."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, spare: int = 0) -> None:
         self._threads = threads
+        self._spare = spare
+        self._stalled = 0
         self._lock = threading.Lock()
         self._claims: dict[str, Claimed] = {}
         self._out = 0
@@ -65,9 +68,17 @@ class Inbox:
         with self._lock:
             return self._room()
 
+    def stalled(self, count: int) -> int:
+        """So many attempts make no progress; returns how many threads the rest need to go on."""
+        with self._lock:
+            self._stalled = min(count, self._spare)
+            return self._threads + self._stalled
+
     def _room(self) -> int:
-        threads = self._threads - self._written_off
-        ahead = threads * int(self.AHEAD_SECONDS / max(self._mean, self.AHEAD_SECONDS / self.AHEAD_MOST))
+        threads = self._threads - self._written_off + self._stalled
+        ahead = self._threads * int(
+            self.AHEAD_SECONDS / max(self._mean, self.AHEAD_SECONDS / self.AHEAD_MOST)
+        )
         room = threads + ahead - self._out
         return room if room > min(ahead, (threads + ahead) // 2) else 0
 

@@ -15,6 +15,9 @@ from conveyor.log import EngineLog
 LOOK = 0.25
 """Seconds between looks."""
 
+STALLED = 1.0
+"""After so many seconds without progress an attempt is stalled: others do not wait for its thread."""
+
 
 class Watchdog:
     """The attempts that run in this process.
@@ -26,6 +29,8 @@ class Watchdog:
         log: For what is written off.
         write_off: Called with the attempt and its report when its thread is given up; the report is None
             when the delivery is somebody else's.
+        stalled: Called at each look with the number of attempts that make no progress, and the destinations
+            of which none does.
     """
 
     def __init__(
@@ -36,12 +41,14 @@ class Watchdog:
         clock: Clock,
         log: EngineLog,
         write_off: Callable[[Attempt, AttemptReport | None], None],
+        stalled: Callable[[int, frozenset[str]], None] = lambda count, destinations: None,
     ) -> None:
         self._grace = grace
         self._lease = lease
         self._clock = clock
         self._log = log
         self._write_off = write_off
+        self._stalled = stalled
         self._lock = threading.Lock()
         self._running: dict[str, Attempt] = {}
         self._loop = Loop("watchdog", self._round, log)
@@ -94,7 +101,11 @@ class Watchdog:
         if not self._lease.confirmed():
             self.stop_all(Stop.LEASE)
         now = self._clock.monotonic()
-        for attempt in self.running():
+        running = self.running()
+        stalled = [a for a in running if a.context.unmoved(now) >= STALLED]
+        moving = {a.claim.destination for a in running if a.context.unmoved(now) < STALLED}
+        self._stalled(len(stalled), frozenset(a.claim.destination for a in stalled) - moving)
+        for attempt in running:
             context = attempt.context
             if context.stopped is None:
                 late = context.overdue(now)
