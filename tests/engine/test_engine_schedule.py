@@ -141,6 +141,19 @@ def test_a_hold_names_its_reason_and_ends_by_resume_or_edit(sim: Simulation, her
     assert sim.delivery(ident).status is Status.DELIVERED
 
 
+def test_a_probe_that_fails_otherwise_keeps_the_rest_waiting_uncharged(sim: Simulation, here: Script) -> None:
+    here.then(fails(ErrorKind.QUOTA), fails(ErrorKind.TRANSIENT))
+    first = sim.submit()["here"]
+    sim.step()
+    others = [sim.submit()["here"] for _ in range(3)]
+    assert sim.run(29) == []
+    # The probe at 30 s fails with something else; the next one comes 60 s later and releases all.
+    assert sorted(set(sim.run(300))) == [1, 61]
+    charged = [sim.delivery(i).failures for i in [first, *others]]
+    assert sorted(charged) == [0, 0, 0, 1]
+    assert {sim.delivery(i).status for i in [first, *others]} == {Status.DELIVERED}
+
+
 def test_gone_deactivates_until_resume_whatever_is_edited(sim: Simulation, here: Script) -> None:
     here.then(fails(ErrorKind.GONE))
     ident = sim.submit()["here"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conveyor.clock import SECOND, micros
 from conveyor.contract import DeliveryError, ErrorKind, Scope
@@ -94,7 +94,9 @@ def failed(
     if error.kind is ErrorKind.THROTTLED:
         return _throttled(claim, error, rules, now=now, block=block, look=look, random=random)
     if error.kind in CHARGED:
-        return _charged(claim, error, rules, now=now, earliest=now, look=look, random=random)
+        effect = _charged(claim, error, rules, now=now, earliest=now, look=look, random=random)
+        # A probe that failed for another reason: the rest need not pay for finding out the same.
+        return effect if block is None else replace(effect, block=_prolonged(block, now))
     if error.kind in HELD:
         new = _held(error, now=now, block=block)
         return Effect(
@@ -146,7 +148,7 @@ def _throttled(
         # No block counts the steps: to wait as long as it has lasted doubles the wait.
         pause = min(max((now - since) / SECOND, THROTTLE_FIRST), THROTTLE_LAST)
     else:
-        pause = min(THROTTLE_FIRST * 2.0 ** min(step, 20), THROTTLE_LAST)
+        pause = _pause(step)
     until = now + micros(pause)
     new = None
     if error.scope is not Scope.DELIVERY:
@@ -154,10 +156,7 @@ def _throttled(
     if now - since >= THROTTLE_PATIENCE:
         as_transient = DeliveryError(ErrorKind.TRANSIENT, error.message)
         effect = _charged(claim, as_transient, rules, now=now, earliest=until, look=look, random=random)
-        return Effect(
-            effect.status, effect.follows, effect.next_attempt_at, charged=True, failures=effect.failures,
-            throttled_since=since, block=new, look_first=look,
-        )  # fmt: skip
+        return replace(effect, throttled_since=since, block=new)
     return Effect(
         Status.PENDING, "throttle", until, failures=claim.failures, throttled_since=since, block=new,
         look_first=look,
@@ -169,5 +168,21 @@ def _held(error: DeliveryError, *, now: int, block: Block | None) -> Block:
     step = block.step + 1 if block is not None and block.reason is reason else 0
     if reason is BlockReason.DEACTIVATED:
         return Block(reason, None, step, error.message)
-    wait = PROBE_DELAYS[min(step, len(PROBE_DELAYS) - 1)]
-    return Block(reason, now + micros(wait), step, error.message)
+    return Block(reason, now + micros(_probe_delay(step)), step, error.message)
+
+
+def _prolonged(block: Block, now: int) -> Block:
+    """The same block for another step."""
+    step = block.step + 1
+    wait = _pause(step) if block.reason is BlockReason.THROTTLED else _probe_delay(step)
+    return Block(block.reason, now + micros(wait), step, block.message)
+
+
+def _pause(step: int) -> float:
+    """Seconds of a throttling pause without a stated delay: doubling."""
+    return min(THROTTLE_FIRST * 2.0 ** min(step, 20), THROTTLE_LAST)
+
+
+def _probe_delay(step: int) -> float:
+    """Seconds until a held destination is probed."""
+    return PROBE_DELAYS[min(step, len(PROBE_DELAYS) - 1)]
