@@ -67,13 +67,13 @@ def _exists(pid: int) -> bool:
 _SEPARATOR = "|"
 
 
-def signature() -> str:
-    """This process in one word, for a lease in the ledger."""
+def signature(part: str = "") -> str:
+    """This process in one word, for a lease in the ledger; ``part`` tells apart who in it holds the lease."""
     pid = os.getpid()
-    return _SEPARATOR.join((*machine(), str(pid), process_start(pid) or ""))
+    return _SEPARATOR.join((*machine(), str(pid), process_start(pid) or "", part))
 
 
 def has_left(signature: str) -> bool:
     """Whether the process of a :func:`signature` is certainly dead."""
-    host, boot, namespace, pid, start = signature.split(_SEPARATOR)
+    host, boot, namespace, pid, start, _ = signature.split(_SEPARATOR, 5)
     return is_gone((host, boot, namespace), int(pid), start)

@@ -20,6 +20,7 @@ from conveyor.contract import (
     Log,
     Parcel,
     Receipt,
+    Scope,
     Target,
 )
 from conveyor.contract import ConflictPolicy as Conflict
@@ -64,6 +65,8 @@ class Bench:
     keyring: Keyring
     lease: Lease
     clock: Clock
+    linked: Callable[[Destination], tuple[tuple[str, str], ...]] = lambda _: ()
+    """The other destinations of the same account, with their revisions."""
 
 
 def parcel_of(job: JobRecord, delivery_id: str, payloads: LocalStore) -> Parcel:
@@ -209,7 +212,7 @@ class Attempt:
         # What is worth one more try within the attempt, and what must be done first.
         remedies: dict[ErrorKind, Callable[[], None]] = {
             ErrorKind.SESSION_LOST: self.context.restart,
-            # The connector has dropped what had run out and takes a fresh one.
+            # The connector has dropped what had run out and takes a fresh one (``tokens.rejected``).
             ErrorKind.AUTH_EXPIRED: lambda: None,
         }
         while True:
@@ -309,9 +312,11 @@ class Attempt:
         now = self._bench.clock.now()
         shown = self._shown(error)
         effect = effects.failed(self.claim, shown, rules, now=now, block=self._block)
+        whole_account = effect.block is not None and error.scope is Scope.CONNECTION
         return self._report(
             AttemptOutcome.FAILED,
             effect,
+            shared_with=self._bench.linked(self.destination) if whole_account else (),
             kind=shown.kind,
             message=shown.message,
             hint=shown.hint,

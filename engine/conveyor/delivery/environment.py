@@ -10,6 +10,7 @@ from conveyor.contract import Connector, ConnectorEnv, DeliveryError, ErrorKind,
 from conveyor.delivery.buffers import ChunkBudget
 from conveyor.errors import ConveyorError
 from conveyor.ledger.facade import Ledger
+from conveyor.oauth.connections import Connections
 
 if TYPE_CHECKING:
     from conveyor.config import Destination
@@ -37,9 +38,19 @@ class DestinationMemory:
 
 
 class Opener:
-    """Opens connectors for destinations."""
+    """Opens connectors for destinations.
 
-    def __init__(self, ledger: Ledger, registry: Registry, clock: Clock) -> None:
+    Args:
+        ledger: For their memory.
+        registry: For their code.
+        clock: Time.
+        connections: For their tokens; by default ones of its own.
+    """
+
+    def __init__(
+        self, ledger: Ledger, registry: Registry, clock: Clock, connections: Connections | None = None
+    ) -> None:
+        self.connections = connections or Connections(ledger, registry, clock, cast(Log, log.get()))
         self._ledger = ledger
         self._registry = registry
         self._clock = clock
@@ -67,4 +78,5 @@ class Opener:
             log=cast(Log, log.get(destination=destination.id)),
             clock=lambda: self._clock.now() / SECOND,
             concurrency=destination.limits.concurrency,
+            tokens=self.connections.tokens(destination),
         )

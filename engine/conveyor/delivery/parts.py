@@ -21,11 +21,14 @@ from conveyor.delivery.identity import this_worker
 from conveyor.delivery.inbox import Inbox
 from conveyor.delivery.keeper import Keeper, Retention
 from conveyor.delivery.known import KnownDestinations
+from conveyor.delivery.loops import Loop
 from conveyor.delivery.placing import Placer
 from conveyor.delivery.pool import ConnectorPool
 from conveyor.delivery.watchdog import Watchdog
 from conveyor.ledger.records import AttemptOutcome, AttemptReport, Claimed
 from conveyor.log import EngineLog
+from conveyor.oauth.connections import Connections, connection_of, linked
+from conveyor.oauth.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from conveyor.config import Destination, DestinationSource
@@ -70,6 +73,9 @@ class Parts:
     WRITTEN_OFF_SHARE = 4
     """A process is to be replaced once one thread in this many was written off."""
 
+    SPARE_SHARE = 4
+    """Threads that may be added for each one, while attempts wait for destinations that do not move."""
+
     FIRST_PAUSE, LAST_PAUSE = 2.0, 60.0
     """Seconds without new claims after an attempt had to be given back: this process is unwell. Doubling."""
 
@@ -84,6 +90,8 @@ class Parts:
         """Set when so many threads were written off that the process should be replaced."""
         self._known = KnownDestinations()
         self._plain_log = log.get()
+        self.reinforce: Callable[[int], None] = lambda threads: None
+        """Sees to it that there are so many threads; set by whoever runs the parts in threads."""
         self._pause = self.FIRST_PAUSE
         self._pause_until = float("-inf")
         self._placer = Placer(shop.time_zone)
@@ -97,6 +105,7 @@ class Parts:
             shop.keyring,
             self.heartbeat,
             clock,
+            self._linked,
         )
 
     def _working(self) -> None:
@@ -109,7 +118,7 @@ class Parts:
             log=self.log,
             held=lambda held: self.watchdog.keep_only(held, shop.ledger.states.owns),
         )
-        self.inbox = Inbox(settings.threads)
+        self.inbox = Inbox(settings.threads, self.SPARE_SHARE * settings.threads)
         self.dispatcher = Dispatcher(
             shop.ledger,
             self.me.id,
@@ -126,8 +135,11 @@ class Parts:
             clock=clock,
             log=self.log,
             write_off=self._write_off,
+            stalled=self._stalled,
         )
-        self.pool = ConnectorPool(Opener(shop.ledger, shop.registry, clock), clock=clock, log=self.log)
+        self.connections = Connections(shop.ledger, shop.registry, clock, self.log)
+        opener = Opener(shop.ledger, shop.registry, clock, self.connections)
+        self.pool = ConnectorPool(opener, clock=clock, log=self.log)
 
     def _keeping(self) -> None:
         shop, clock, settings = self.shop, self.clock, self.settings
@@ -141,6 +153,15 @@ class Parts:
             changed=self.dispatcher.ring,
             close_idle=self.pool.close_idle,
         )
+        self.upkeep = Upkeep(
+            shop.ledger,
+            shop.source,
+            self.connections,
+            clock=clock,
+            log=self.log,
+            changed=self.dispatcher.ring,
+        )
+        self.logins = Loop("logins", self.upkeep.round, self.log)
         self.cleaner = Cleaner(
             shop.ledger,
             shop.source,
@@ -149,6 +170,14 @@ class Parts:
             clock=clock,
             log=lambda **bound: cast(EngineLog, log.get(worker=self.me.id, **bound)),
         )
+
+    def _linked(self, destination: Destination) -> tuple[tuple[str, str], ...]:
+        """The other destinations of the same account, with their revisions."""
+        connection = connection_of(destination)
+        if connection is None:
+            return ()
+        others = linked(self.shop.source.list(), connection)
+        return tuple((each.id, each.revision) for each in others if each.id != destination.id)
 
     def may_claim(self) -> bool:
         """Whether this process is fit for new work."""
@@ -227,6 +256,10 @@ class Parts:
             log=cast(Log, bound),
             block=self.dispatcher.probe_of(claim),
         )
+
+    def _stalled(self, attempts: int, destinations: frozenset[str]) -> None:
+        self.dispatcher.stalled(destinations)
+        self.reinforce(self.inbox.stalled(attempts))
 
     def _write_off(self, attempt: Attempt, report: AttemptReport | None) -> None:
         if report is not None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from conveyor.ledger import rows
 from conveyor.ledger.database import Database, insert_missing
-from conveyor.ledger.records import OPEN
+from conveyor.ledger.records import OPEN, Block, BlockReason
 from conveyor.ledger.records import Health as HealthRecord
 from conveyor.ledger.schema import deliveries, health
 from conveyor.ledger.transitions import in_
@@ -37,6 +37,12 @@ _PAUSE = (
 _RESUME = sa.update(health).where(_IDS).values(paused_at=None, pause_note=None, **_NO_BLOCK)
 _RELEASE = sa.update(health).where(_IDS, health.c.block_reason.is_not(None)).values(**_NO_BLOCK)
 _RELEASE_UNDER = _RELEASE.where(health.c.block_revision == sa.bindparam("b_under"))
+_RELEASE_LOGIN = _RELEASE.where(health.c.block_reason == BlockReason.NEEDS_LOGIN.value)
+_HOLD = (
+    sa.update(health)
+    .where(health.c.destination == sa.bindparam("b_id"), health.c.block_reason.is_(None))
+    .values({name: sa.bindparam(f"b_{name}") for name in _NO_BLOCK})
+)
 _TYPES = sa.select(health.c.destination, health.c.type).where(_IDS)
 _SET_TYPE = (
     sa.update(health).where(health.c.destination == sa.bindparam("b_id")).values(type=sa.bindparam("b_type"))
@@ -90,6 +96,34 @@ class Health:
             self._change(_RELEASE, [destination], {})
         else:
             self._change(_RELEASE_UNDER, [destination], {"b_under": under})
+
+    def hold(self, revisions: Mapping[str, str], block: Block, now: int) -> None:
+        """Block destinations that nothing blocks yet.
+
+        Args:
+            revisions: Their ids, each with the revision whose edit ends the block.
+            block: The block.
+            now: Microseconds.
+        """
+        values = {
+            "b_block_reason": block.reason.value,
+            "b_block_until": block.until,
+            "b_block_step": block.step,
+            "b_block_message": block.message,
+            "b_blocked_since": now,
+        }
+        with self._database.write(durable=True) as connection:
+            lock(connection, list(revisions))
+            each = [
+                {**values, "b_id": name, "b_block_revision": revision}
+                for name, revision in sorted(revisions.items())
+            ]
+            if each:
+                connection.execute(_HOLD, each)
+
+    def signed_in(self, ids: Collection[str]) -> None:
+        """End what held destinations for want of a login; pauses and other blocks stay."""
+        self._change(_RELEASE_LOGIN, ids, {})
 
     def known_type(self, destination: str, type_: str) -> str:
         """The type under which the ledger knows a destination id; remembers ``type_`` for a new one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -183,15 +184,21 @@ def _set_health(
     connection: sa.Connection, mine: Sequence[AttemptReport], held: Mapping[str, Sequence[Any]], now: int
 ) -> None:
     by_destination: dict[str, list[AttemptReport]] = {}
+    shared: dict[str, list[tuple[Block, str]]] = {}
     for report in sorted(mine, key=lambda report: report.finished_at):
         by_destination.setdefault(report.destination, []).append(report)
-    known = lock(connection, list(by_destination))
+        if report.block is not None:
+            for name, revision in report.shared_with:
+                shared.setdefault(name, []).append((report.block, revision))
+    known = lock(connection, list({**by_destination, **shared}))
     values = []
-    for name in sorted(by_destination):
+    for name in sorted(known):
         before = after = known[name]
-        for report in by_destination[name]:
+        for report in by_destination.get(name, ()):
             row = held[report.delivery_id]
             after = applied(after, report, probe=bool(row[2]), revision=row[4], now=now)
+        for block, revision in shared.get(name, ()):
+            after = also_blocked(after, block, revision=revision, now=now)
         if after != before:
             values.append(_health_row(after))
     if values:
@@ -232,6 +239,18 @@ def applied(known: Health, report: AttemptReport, *, probe: bool, revision: str 
         failed,
         error,
     )
+
+
+def also_blocked(known: Health, block: Block, *, revision: str | None, now: int) -> Health:
+    """A destination's health after another one of the same account was blocked. Pure.
+
+    It keeps what holds it already, for as long as the account is blocked at least.
+    """
+    own = known.block
+    if own is None:
+        began = Block(block.reason, block.until, 0, block.message)
+        return replace(known, block=began, blocked_since=now, block_revision=revision)
+    return replace(known, block=replace(own, until=_later(own.until, block.until)))
 
 
 def _later(one: int | None, other: int | None) -> int | None:

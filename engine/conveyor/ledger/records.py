@@ -206,6 +206,8 @@ class AttemptReport:
     """Set when the attempt showed that the destination serves again."""
     cleanup: bool = False
     """Final and failed with saved state: something must be abandoned at the destination."""
+    shared_with: tuple[tuple[str, str], ...] = ()
+    """Further destinations, with their revisions, that the block holds: they use the same account."""
 
 
 @dataclass(frozen=True, slots=True)

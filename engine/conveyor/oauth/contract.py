@@ -124,6 +124,7 @@ class OAuthProvider:
         authorize_url, token_url: Authorization code flow (RFC 6749 §4.1).
         device_url: Device authorization (RFC 8628); None where the provider has none.
         revoke_url: Token revocation (RFC 7009); None where the provider has none.
+        revoke_bearer: The token to revoke goes into the ``Authorization`` header, not into a form.
         account: Who am I.
         scopes: Asked for where the destination sets none: the least that does the work.
         pkce: Whether the provider takes PKCE (RFC 7636), always with S256.
@@ -151,6 +152,7 @@ class OAuthProvider:
     token_url: str
     device_url: str | None = None
     revoke_url: str | None = None
+    revoke_bearer: bool = False
     account: AccountQuestion | None = None
     scopes: tuple[str, ...] = ()
     pkce: bool = True

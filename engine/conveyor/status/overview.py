@@ -137,7 +137,7 @@ def _status(
         state=state_of(reason),
         reason=None if reason is None else reason.value,
         detail=_detail(reason, destination, known),
-        cure=cure_of(reason, name),
+        cure=cure_of(reason, name, destination),
         probe_at=iso(probe),
         pending=tally.pending,
         retrying=tally.retrying,

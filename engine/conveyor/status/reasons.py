@@ -9,7 +9,7 @@ from conveyor.holds import Reason, hold_of
 from conveyor.ledger.records import DeliveryRecord, Health, Status
 
 if TYPE_CHECKING:
-    from conveyor.config import DestinationSource
+    from conveyor.config import Destination, DestinationSource
 
 HELD = "held"
 RETRYING = "retrying"
@@ -38,9 +38,21 @@ def is_held(reason: Reason | None) -> bool:
     return reason is not None and reason not in _WAITING
 
 
-def cure_of(reason: Reason | None, destination: str) -> str | None:
-    """What ends a hold of a destination; None when there is nothing to do."""
+SIGN_IN = "conveyor connect {id}"
+"""What ends NEEDS_LOGIN where a person signs in to an account."""
+
+
+def cure_of(reason: Reason | None, destination: str, known: Destination | None = None) -> str | None:
+    """What ends a hold of a destination; None when there is nothing to do.
+
+    Args:
+        reason: Of the hold.
+        destination: Its id.
+        known: Its config, which tells whether a person signs in for it.
+    """
     cure = None if reason is None else CURES.get(reason)
+    if reason is Reason.NEEDS_LOGIN and known is not None and known.spec.oauth is not None:
+        cure = SIGN_IN
     return None if cure is None else cure.format(id=destination)
 
 
@@ -73,7 +85,7 @@ class Standing:
     def cure(self, delivery: DeliveryRecord) -> str | None:
         """What ends the hold of a delivery; None when it is not held."""
         reason = self.hold(delivery.destination) if delivery.status is Status.PENDING else None
-        return cure_of(reason, delivery.destination)
+        return cure_of(reason, delivery.destination, self._source.get(delivery.destination))
 
     def held_destinations(self, known: frozenset[str]) -> frozenset[str]:
         """Those of ``known`` whose pending deliveries are held."""

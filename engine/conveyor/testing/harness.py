@@ -9,7 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from conveyor.contract import AttemptCancelled, ConnectorEnv, Json, State
+from conveyor.contract import (
+    AttemptCancelled,
+    ConnectorEnv,
+    DeliveryError,
+    ErrorKind,
+    Json,
+    State,
+    Token,
+    TokenSource,
+)
 from conveyor.testing.clock import FakeClock
 from conveyor.testing.parcels import make_parcel
 from conveyor.testing.ports import free_port
@@ -23,6 +32,7 @@ __all__ = [
     "LogRecorder",
     "SimpleBuffers",
     "SimpleMemory",
+    "SimpleTokens",
     "free_port",
     "loopback_network",
     "make_env",
@@ -105,6 +115,32 @@ def loopback_network() -> Network:
     return Network(allow_private=("127.0.0.0/8", "::1/128"))
 
 
+class SimpleTokens:
+    """A ``TokenSource`` that a test fills: hands out one token until it is rejected, then the next.
+
+    Args:
+        values: The tokens. After the last one the login is revoked.
+    """
+
+    def __init__(self, *values: str) -> None:
+        self._values = values
+        self._generation = 1
+        self.rejections = 0
+
+    def token(self, min_life: float = 300.0) -> Token:
+        """The present token."""
+        if self._generation > len(self._values):
+            raise DeliveryError(ErrorKind.AUTH_REVOKED, "the login was revoked")
+        return Token(self._values[self._generation - 1], self._generation, time.time() + 3600)
+
+    def rejected(self, token: Token) -> Token:
+        """The next one, unless ``token`` is an earlier one already."""
+        self.rejections += 1
+        if token.generation == self._generation:
+            self._generation += 1
+        return self.token()
+
+
 def make_env(
     *,
     destination: str = "test",
@@ -113,6 +149,7 @@ def make_env(
     log: LogRecorder | None = None,
     clock: Callable[[], float] = time.time,
     concurrency: int = 8,
+    tokens: TokenSource | None = None,
 ) -> ConnectorEnv:
     """What the engine lends a connector, with a network that allows loopback."""
     return ConnectorEnv(
@@ -123,6 +160,7 @@ def make_env(
         log=log if log is not None else LogRecorder(),
         clock=clock,
         concurrency=concurrency,
+        tokens=tokens,
     )
 
 

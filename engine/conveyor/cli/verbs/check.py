@@ -93,13 +93,13 @@ def _mention_holds(
     installation: Installation, chosen: Sequence[Destination], outcomes: Sequence[Outcome]
 ) -> None:
     """A destination that is well again may still be held by what went wrong before."""
-    from conveyor.status.reasons import CURES
+    from conveyor.status.reasons import cure_of
 
     standing = installation.standing()
     for destination, outcome in zip(chosen, outcomes, strict=True):
         reason = standing.hold(destination.id) if outcome.ok else None
-        if reason is not None and reason in CURES:
-            cure = CURES[reason].format(id=destination.id)
+        cure = cure_of(reason, destination.id, destination)
+        if cure is not None:
             typer.echo(f"note: {destination.id} is held ({reason}): {cure}", err=True)
 
 

@@ -82,7 +82,7 @@ def _view(each: Destination, standing: Standing) -> dict[str, Any]:
         "state": state_of(reason),
         "reason": reason,
         "problem": None if each.problem is None else str(each.problem),
-        "cure": cure_of(reason, each.id),
+        "cure": cure_of(reason, each.id, each),
         "labels": dict(each.labels),
         "place": dict(place(each.options)),
         "path_template": each.template.text,
@@ -163,7 +163,9 @@ def _report(installation: Installation, chosen: tuple[str, ...], *, json: bool) 
         session.print_json(found)
         return
     for each in found:
-        typer.echo(f"{each['id']}: {each['reason'] or each['state']}")
-        reason = standing.hold(str(each["id"]))
+        name = str(each["id"])
+        typer.echo(f"{name}: {each['reason'] or each['state']}")
+        reason = standing.hold(name)
         if reason is not None and reason.value != "paused":
-            typer.echo(f"  → {cure_of(reason, str(each['id'])) or 'it passes by itself'}")
+            cure = cure_of(reason, name, installation.source.get(name))
+            typer.echo(f"  → {cure or 'it passes by itself'}")

@@ -1,0 +1,138 @@
+"""Asking a provider: one bounded request under the destination's network policy, answered by JSON."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from conveyor.network import Network
+
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 15.0
+TOTAL_TIMEOUT = 20.0
+"""Seconds for one request, answer included."""
+
+LARGEST = 256 * 1024
+"""Bytes of an answer that are read at most."""
+
+
+class NoAnswer(Exception):
+    """The provider did not answer.
+
+    Args:
+        message: For people.
+        sent: The request may have arrived.
+    """
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.message = message
+        self.sent = sent
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        status: HTTP status.
+        document: The JSON object; empty when it was none.
+        retry_after: Seconds asked to wait.
+        date: The server's clock, seconds since the epoch.
+    """
+
+    status: int
+    document: Mapping[str, Any] = field(repr=False)
+    retry_after: float | None = None
+    date: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        """2xx."""
+        return 200 <= self.status < 300
+
+
+def ask(
+    network: Network, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
+) -> Answer:
+    """Send one request; redirects are not followed.
+
+    Args:
+        network: The policy to obey.
+        method: HTTP method.
+        url: Where.
+        headers: May hold credentials; they show nowhere.
+        body: What is sent.
+
+    Raises:
+        NoAnswer: Nothing came back in time.
+        NetworkRefused: The policy forbids the address.
+    """
+    from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+
+    pool = network.pool(connections=1, connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT)
+    end = time.monotonic() + TOTAL_TIMEOUT
+    try:
+        response = pool.request(
+            method,
+            url,
+            body=body,
+            headers={"Accept": "application/json", **headers},
+            preload_content=False,
+            decode_content=True,
+        )
+        text = b""
+        while len(text) <= LARGEST and (part := response.read(16384)):
+            text += part
+            if time.monotonic() > end:
+                raise NoAnswer("the answer did not end in time", sent=True)
+        return Answer(
+            response.status,
+            _object(text),
+            retry_after(response.headers.get("Retry-After")),
+            _instant(response.headers.get("Date")),
+        )
+    except HTTPError as error:
+        unsent = isinstance(error, NewConnectionError | ConnectTimeoutError)
+        raise NoAnswer(f"no answer: {_plain(error)}", sent=not unsent) from None
+    except OSError as error:
+        raise NoAnswer(f"no answer: {error.strerror or type(error).__name__}", sent=True) from None
+    finally:
+        pool.clear()
+
+
+def retry_after(text: str | None) -> float | None:
+    """Seconds of a ``Retry-After`` header in either form (RFC 9110 §10.2.3), never negative."""
+    if text is None:
+        return None
+    if text.strip().isdigit():
+        return float(text)
+    instant = _instant(text)
+    return None if instant is None else max(0.0, instant - time.time())
+
+
+def _plain(error: Exception) -> str:
+    """What went wrong, without urllib3's objects, whose texts hold the URL."""
+    reason = getattr(error, "reason", None) or error
+    text = str(reason)
+    return type(reason).__name__ if "://" in text or "object at" in text else text
+
+
+def _object(text: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _instant(text: str | None) -> float | None:
+    try:
+        return None if text is None else parsedate_to_datetime(text).timestamp()
+    except ValueError:
+        return None

@@ -1,0 +1,83 @@
+"""One process of the race for a login: threads that take tokens, use them, and say when a login is lost.
+
+``python oauth_racer.py LEDGER KEYFILE SERVER ROTATION THREADS``; prints ``used`` per use, ``lost MESSAGE``.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from conveyor.clock import SystemClock
+from conveyor.contract import (
+    AccountQuestion,
+    ConnectorSpec,
+    DeliveryError,
+    ErrorKind,
+    OAuthOptions,
+    OAuthProvider,
+    Rotation,
+)
+from conveyor.keyring import Keyring
+from conveyor.ledger import open_ledger
+from conveyor.oauth.connections import Connections
+from conveyor.registry import Registry
+from conveyor.testing.harness import LogRecorder
+from conveyor.testing.simulation import destination
+
+
+def use(server: str, value: str) -> int:
+    connection = HTTPConnection(urlsplit(server).netloc, timeout=20)
+    try:
+        connection.request("GET", "/me", headers={"Authorization": f"Bearer {value}"})
+        response = connection.getresponse()
+        response.read()
+        return response.status
+    finally:
+        connection.close()
+
+
+def work(source: Any, server: str) -> None:
+    while True:
+        try:
+            token = source.token()
+            if use(server, token.value) == 401:
+                token = source.rejected(token)
+                use(server, token.value)
+            print("used", flush=True)
+        except DeliveryError as error:
+            if error.kind is not ErrorKind.TRANSIENT:
+                print("lost", error.message, flush=True)
+                return
+        time.sleep(0.05)
+
+
+def main(ledger: str, key: str, server: str, rotation: str, threads: str) -> None:
+    provider = OAuthProvider(
+        name="acme",
+        title="Acme",
+        authorize_url=f"{server}/authorize",
+        token_url=f"{server}/token",
+        account=AccountQuestion(f"{server}/me"),
+        rotation=Rotation(rotation),
+    )
+    spec = ConnectorSpec("acme", "A test.", "none:none", "none:none", oauth="acme")
+    options = OAuthOptions(client_id="app-1", client_secret="app-secret-7f3a")
+    clock = SystemClock()
+    opened = open_ledger(ledger, clock=clock, keyring=Keyring.load(file=Path(key)))
+    connections = Connections(opened, Registry([spec], providers=[provider]), clock, LogRecorder())
+    source = connections.tokens(destination("d", spec=spec, options=options))
+    workers = [threading.Thread(target=work, args=(source, server)) for _ in range(int(threads))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
