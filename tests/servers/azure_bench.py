@@ -8,7 +8,9 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from conveyor.testing import Bench, Observer
+from conveyor_connectors.azure_blob.errors import classify
 from conveyor_connectors.azure_blob.spec import SPEC
+from servers.azure_errors import sdk_exceptions
 from servers.azurite import KEY, WRONG_KEY, Azurite
 from servers.s3_stub import Answer, answering
 
@@ -101,6 +103,8 @@ def bench(server: Azurite, *, container: str = "conformance", **changes: Any) ->
         "forbidden": {"connection_string": f"BlobEndpoint={server.url};SharedAccessSignature={signature}"},
         "full": lambda: saying(refusal(507, "InsufficientStorage")),
         "throttle": lambda seconds: saying(refusal(503, "ServerBusy", **{"Retry-After": f"{seconds:g}"})),
+        "sdk_exceptions": sdk_exceptions,
+        "classify": lambda error: classify(error, "test"),
         "large": LARGE,
     }
     try:
