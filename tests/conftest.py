@@ -10,6 +10,7 @@ from servers import (
     asyncssh_sftp,
     azurite,
     moto,
+    nextcloud,
     pyftpdlib_server,
     rclone,
     seaweed,
@@ -151,4 +152,11 @@ def implicit_ftp_server() -> Iterator[FtpServer]:
     """pyftpdlib with TLS from the first byte."""
     requires(pyftpdlib_server.available(), pyftpdlib_server.PACKAGE)
     with pyftpdlib_server.start(implicit=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nextcloud_server() -> Iterator[DavServer]:
+    """The stand-in for Nextcloud."""
+    with nextcloud.start() as server:
         yield server

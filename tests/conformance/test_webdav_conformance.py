@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from servers import apache, wsgi_dav
+from servers import apache, nextcloud, wsgi_dav
 from servers.dav import DavServer, ThroughTheServer
 from servers.dav_bench import dav_bench
 
@@ -19,6 +19,12 @@ pytestmark = pytest.mark.server
 
 READ_BACK = replace(SPEC, capabilities=replace(SPEC.capabilities, digest="sha256"))
 """With ``verify: sha256`` each file is read back, so that a digest verifies it at any server."""
+
+IN_CHUNKS = replace(SPEC, capabilities=replace(SPEC.capabilities, resumable=True))
+"""Nextcloud keeps the chunks of a broken upload; WebDAV itself has nothing of the kind."""
+
+LARGE = 2 * (5 << 20) + 4_711
+"""Two chunks of the least size and a little one."""
 
 
 class TestWebdavAtApache(ConnectorSuite):
@@ -65,3 +71,12 @@ class TestWebdavAtRclone(ConnectorSuite):
     @classmethod
     def bench(cls, rclone_webdav_server: DavServer) -> Bench:
         return dav_bench(rclone_webdav_server, observer=ThroughTheServer(rclone_webdav_server))
+
+
+class TestWebdavInChunks(ConnectorSuite):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bench(cls, nextcloud_server: DavServer) -> Bench:
+        observer = nextcloud.NextcloudObserver(nextcloud_server.root)
+        bench = dav_bench(nextcloud_server, spec=IN_CHUNKS, observer=observer, large=LARGE)
+        return replace(bench, options={**bench.options, "chunk_size": 5 << 20, "keep_time": True})

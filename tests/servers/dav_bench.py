@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from conveyor.testing import Bench
+from conveyor.testing import Bench, suite
+from conveyor.testing.attempts import attempt, retry
 from conveyor.testing.bench import FolderObserver
 from conveyor_connectors.webdav.spec import SPEC
 from servers.dav import DavServer
@@ -68,4 +69,4 @@ def every_exception() -> Iterator[Exception]:
             yield made
 
 
-__all__ = ["dav_bench", "every_exception", "saying"]
+__all__ = ["attempt", "dav_bench", "every_exception", "retry", "saying", "suite"]
