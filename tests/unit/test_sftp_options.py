@@ -1,4 +1,4 @@
-"""Options of ftp and sftp: what is refused when the config is read, and with which words."""
+"""Options of ftp, ftps and sftp: what is refused when the config is read, and with which words."""
 
 from __future__ import annotations
 
@@ -22,14 +22,38 @@ def problem_of(**options: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("protocol", ["ftp", "ftps"])
-def test_other_protocols_are_refused_with_a_sentence(protocol: str) -> None:
-    assert f"protocol {protocol} is not available in this version" in problem_of(protocol=protocol)
+@pytest.mark.parametrize(
+    ("given", "port"),
+    [
+        ({"protocol": "sftp"}, 22),
+        ({"protocol": "ftps"}, 21),
+        ({"protocol": "ftps", "implicit": True}, 990),
+        ({"protocol": "ftp"}, 21),
+        ({}, 21),
+        ({"protocol": "sftp", "port": 2222}, 2222),
+    ],
+)
+def test_the_port_follows_the_protocol(given: dict[str, Any], port: int) -> None:
+    options = FtpOptions.model_validate({"host": "h", "username": "u", "password": "p", **given})
+    assert (options.port, options.protocol) == (port, given.get("protocol", "ftp"))
 
 
-def test_a_missing_protocol_is_said_not_guessed() -> None:
-    with pytest.raises(ValidationError, match="write `protocol: sftp`"):
-        FtpOptions.model_validate({k: v for k, v in GOOD.items() if k != "protocol"})
+@pytest.mark.parametrize(
+    ("protocol", "option", "value", "words"),
+    [
+        ("ftp", "private_key", "-----BEGIN OPENSSH PRIVATE KEY-----", "with protocol sftp only"),
+        ("ftps", "host_key", "accept-new", "with protocol sftp only"),
+        ("ftp", "implicit", True, "with protocol ftps only"),
+        ("ftp", "ca_file", "ca.pem", "with protocol ftps only"),
+        ("sftp", "encoding", "latin-1", "with protocol ftp and ftps only"),
+        ("ftps", "password", None, "give a password: ftps"),
+        ("ftps", "password", "two\nlines", "line break"),
+        ("ftp", "username", "u\r\nDELE x", "control characters"),
+        ("ftp", "remote_path", "/in\r\nDELE x", "control characters"),
+    ],
+)
+def test_what_does_not_fit_the_protocol_is_named(protocol: str, option: str, value: Any, words: str) -> None:
+    assert words in problem_of(protocol=protocol, **{option: value})
 
 
 def test_published_spelling_is_accepted() -> None:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from conveyor_connectors.ftp.server import LinkLost, Refused
 from conveyor_connectors.ftp.sftp import wire
 from conveyor_connectors.ftp.sftp.wire import Attributes, Packet, Reader, Space, Status
 
@@ -39,11 +40,7 @@ class Stream(Protocol):
     def settimeout(self, timeout: float | None) -> None: ...
 
 
-class LinkLost(Exception):
-    """The connection is gone or silent; nothing more can be said to the server through it."""
-
-
-class StatusError(Exception):
+class StatusError(Refused):
     """The server refused one request.
 
     Args:
@@ -53,9 +50,7 @@ class StatusError(Exception):
     """
 
     def __init__(self, code: int, text: str, request: Packet) -> None:
-        super().__init__(f"{request.name}: {text or code}")
-        self.code = code
-        self.text = text
+        super().__init__(f"{request.name}: {text or code}", code, text)
         self.request = request
 
 

@@ -1,42 +1,25 @@
-"""Folders on the server: making them, and sweeping old temporary files out of them."""
+"""Folders over SFTP."""
 
 from __future__ import annotations
 
-from conveyor.contract import DeliveryError, ErrorKind
-from conveyor_connectors.ftp.sftp import names
+from conveyor_connectors.ftp import names
+from conveyor_connectors.ftp.folders import SWEEP_MOST, file_in_the_way, make_folders, no_folder, outdated
 from conveyor_connectors.ftp.sftp.client import Client, StatusError
 from conveyor_connectors.ftp.sftp.errors import of_status
 from conveyor_connectors.ftp.sftp.wire import Status
 
-SWEEP_AGE = 24 * 3600.0
-"""Seconds after which a temporary file belongs to nobody; an upload that still runs keeps its file young."""
-
-SWEEP_MOST = 2_000
-"""Entries looked at: a folder may hold millions."""
-
 _MISSING = (Status.NO_SUCH_FILE, Status.NO_SUCH_PATH)
 
 
-def make_folders(client: Client, base: str, parents: tuple[str, ...]) -> None:
+def make_parents(client: Client, base: str, parents: tuple[str, ...]) -> None:
     """Make the folders ``parents`` below ``base``, which must be there.
 
-    Tries the innermost first, and goes up only as far as needed: mostly one request. Another worker doing the
-    same at the same time is no problem: what counts is that the folder is there afterwards.
-
     Raises:
-        DeliveryError: CONFIG, ``base`` is missing or nothing may be made there; NAME, a file is in the way.
+        DeliveryError: As :func:`conveyor_connectors.ftp.folders.make_folders` does.
     """
-    missing: list[str] = []
-    for depth in range(len(parents), 0, -1):
-        path = names.join(base, "/".join(parents[:depth]))
-        if _make(client, path):
-            break
-        missing.append(path)
-    else:
-        require_folder(client, base)
-    for path in reversed(missing):
-        if not _make(client, path):
-            raise DeliveryError(ErrorKind.TRANSIENT, f"the folder {path} vanished while it was being made")
+    make_folders(
+        base, parents, lambda path, _: _make(client, path), lambda path: require_folder(client, path)
+    )
 
 
 def require_folder(client: Client, base: str) -> None:
@@ -47,13 +30,7 @@ def require_folder(client: Client, base: str) -> None:
         raise of_status(error, f"looking at the folder {base or '.'}") from None
     if there is None or (there.mode is not None and not there.is_folder):
         what = "does not exist on the server" if there is None else "is not a folder"
-        raise DeliveryError(
-            ErrorKind.CONFIG,
-            f"remote_path {base or '.'} {what}",
-            hint="make the folder there, or correct remote_path (it is never made by itself: a typing "
-            "mistake would go unnoticed)",
-            code=Status.NO_SUCH_FILE,
-        )
+        raise no_folder(base, what, Status.NO_SUCH_FILE)
 
 
 def _make(client: Client, path: str) -> bool:
@@ -70,7 +47,7 @@ def _make(client: Client, path: str) -> bool:
     if there is not None and (there.is_folder or there.mode is None):
         return True
     if there is not None:
-        raise DeliveryError(ErrorKind.NAME, f"a file stands where the folder {path} is needed")
+        raise file_in_the_way(path)
     raise of_status(refused, f"making the folder {path}")
 
 
@@ -79,15 +56,12 @@ def sweep(client: Client, folder: str, now: float) -> int:
 
     Nothing here is worth failing a delivery for: refused requests are ignored.
     """
-    old: list[str] = []
     try:
-        for name, attributes in client.listing(folder or ".", most=SWEEP_MOST):
-            aged = attributes.mtime is not None and now - attributes.mtime > SWEEP_AGE
-            if aged and names.is_ours(name):
-                old.append(names.join(folder, name))
+        listing = client.listing(folder or ".", most=SWEEP_MOST)
+        old = outdated(((name, attributes.mtime) for name, attributes in listing), now)
     except StatusError:
         return 0
-    return sum(removed(client, path) for path in old)
+    return sum(removed(client, names.join(folder, name)) for name in old)
 
 
 def removed(client: Client, path: str) -> bool:

@@ -15,13 +15,14 @@ from conveyor.contract import ConnectorEnv, DeliveryError, ErrorKind
 from conveyor.network import Network
 from conveyor_connectors.ftp.hostkeys import HostKey
 from conveyor_connectors.ftp.options import FtpOptions
+from conveyor_connectors.ftp.server import LinkLost
 from conveyor_connectors.ftp.sftp import errors
 from conveyor_connectors.ftp.sftp.auth import log_in
-from conveyor_connectors.ftp.sftp.client import SILENCE, TICK, Client, LinkLost, StatusError
+from conveyor_connectors.ftp.sftp.client import SILENCE, TICK, Client, StatusError
 from conveyor_connectors.ftp.sftp.guard import GuardedSocket
 from conveyor_connectors.ftp.sftp.transport import Transport
 from conveyor_connectors.ftp.sftp.trust import known_keys, require_trusted
-from conveyor_connectors.ftp.sftp.turns import Turns
+from conveyor_connectors.ftp.turns import Turns
 
 DIAL = 10.0
 BANNER = 15.0

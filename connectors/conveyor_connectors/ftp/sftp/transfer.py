@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections import deque
-from typing import BinaryIO
 
-from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel
+from conveyor.contract import AttemptContext, Parcel
+from conveyor_connectors.ftp.payload import read_piece, require_length
 from conveyor_connectors.ftp.sftp import wire
 from conveyor_connectors.ftp.sftp.client import Client, StatusError
 from conveyor_connectors.ftp.sftp.session import Session
@@ -32,7 +32,7 @@ def send(client: Client, handle: bytes, parcel: Parcel, context: AttemptContext)
     waiting: deque[tuple[int, int]] = deque()
     offset = 0
     with parcel.open() as stream:
-        while data := _read(stream):
+        while data := read_piece(stream, WRITE_SIZE):
             waiting.append((client.write(handle, offset, data), len(data)))
             offset += len(data)
             if offset > parcel.size:
@@ -41,26 +41,13 @@ def send(client: Client, handle: bytes, parcel: Parcel, context: AttemptContext)
                 _confirm(client, waiting, context)
     while waiting:
         _confirm(client, waiting, context)
-    if offset != parcel.size:
-        how = "ended early" if offset < parcel.size else "is longer than it was"
-        raise DeliveryError(ErrorKind.SOURCE, f"the payload {how}: {offset} of {parcel.size} bytes")
+    require_length(offset, parcel.size)
 
 
 def _confirm(client: Client, waiting: deque[tuple[int, int]], context: AttemptContext) -> None:
     number, length = waiting.popleft()
     client.settle(number)
     context.progress(length)
-
-
-def _read(stream: BinaryIO) -> bytes:
-    try:
-        return stream.read(WRITE_SIZE)
-    except DeliveryError:
-        raise
-    except Exception as error:
-        raise DeliveryError(
-            ErrorKind.SOURCE, f"the payload cannot be read ({type(error).__name__})"
-        ) from None
 
 
 def has_bytes(session: Session, path: str, parcel: Parcel, context: AttemptContext) -> bool:
