@@ -277,3 +277,14 @@ def test_a_name_that_had_to_change_is_named_in_the_receipt(sim: Simulation, here
     assert receipt is not None
     (change,) = receipt["name_changed"]
     assert "a/b.jpg" in change
+
+
+def test_what_is_given_back_does_not_hide_the_last_error(sim: Simulation, here: Script) -> None:
+    from conveyor.errors import PayloadError
+
+    here.then(fails(), PayloadError("the store is away"))
+    ident = sim.submit()["here"]
+    sim.run(6)
+    delivery = sim.delivery(ident)
+    assert (delivery.attempt, delivery.failures, delivery.status) == (2, 1, Status.PENDING)
+    assert (delivery.last_error, delivery.last_error_kind) == ("it is TRANSIENT", ErrorKind.TRANSIENT)

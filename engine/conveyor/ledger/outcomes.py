@@ -14,7 +14,7 @@ from conveyor.ledger.cleanups import enqueue
 from conveyor.ledger.database import Database
 from conveyor.ledger.health import lock
 from conveyor.ledger.prepared import Prepared
-from conveyor.ledger.records import AttemptReport, Block, Health, Status
+from conveyor.ledger.records import AttemptOutcome, AttemptReport, Block, Health, Status
 from conveyor.ledger.schema import attempts, deliveries, health
 from conveyor.ledger.transitions import Move, is_, move
 
@@ -37,10 +37,21 @@ _COUNTS: dict[str, Any] = {
 }
 _CLOSED: dict[str, Any] = {"state": sa.null(), "receipt": sa.bindparam("b_receipt")}
 
+_LAST_ERROR: dict[str, Any] = {
+    # What was given back says nothing of the destination: its last error stands.
+    "last_error": sa.func.coalesce(sa.bindparam("b_error", type_=sa.Text), _D.last_error),
+    "last_error_kind": sa.func.coalesce(sa.bindparam("b_kind", type_=sa.Text), _D.last_error_kind),
+}
+
 _MOVES = {
     Status.DELIVERED: Prepared(move(Move.DELIVER).values(**_COUNTS, **_CLOSED)),
     Status.FAILED: Prepared(move(Move.FAIL).values(**_COUNTS, **_CLOSED)),
-    Status.PENDING: Prepared(move(Move.RETRY).values(**_COUNTS, next_attempt_at=sa.bindparam("b_next"))),
+    Status.PENDING: Prepared(
+        move(Move.RETRY).values(
+            **{**_COUNTS, **_LAST_ERROR},
+            next_attempt_at=sa.bindparam("b_next"),
+        )
+    ),
 }
 
 _END_ATTEMPT = Prepared(
@@ -149,7 +160,7 @@ def _delivery_row(report: AttemptReport, now: int) -> dict[str, Any]:
         "b_lost": report.lost_in_a_row,
         "b_throttled": report.throttled_since,
         "b_look": report.look_first,
-        "b_error": report.message,
+        "b_error": None if report.outcome is AttemptOutcome.GIVEN_BACK else report.message,
         "b_kind": None if report.kind is None else report.kind.value,
     }
     if report.status is Status.PENDING:

@@ -39,12 +39,7 @@ def make_parcel(
         delivery_id: A new one for each parcel unless given.
         filename: As the sender named it.
         media_type: MIME type.
-        session_id: Metadata.
-        image_id: Metadata.
-        image_index: Metadata.
-        source: Metadata.
-        tags: Metadata.
-        meta: Metadata.
+        session_id, image_id, image_index, source, tags, meta: Metadata.
         submitted_at: Seconds since the epoch.
         digests: Digests beside sha256 and md5, by hashlib name.
         ends_at: Its streams end there, though its size promises more.
