@@ -8,13 +8,14 @@ import pytest
 
 PUBLIC = {
     "conveyor": """
-        BatchError ConfigError Conveyor ConveyorError DeliveryStatus IdempotencyError Item JobStatus LedgerError
-        LedgerUnavailable OrderResult PayloadError SubmissionError Submitted UsageError __version__
+        BatchError ConfigError Conveyor ConveyorError DeliveryStatus IdempotencyError Item JobStatus
+        LedgerError LedgerUnavailable OrderResult PayloadError SubmissionError Submitted UsageError __version__
     """,
     "conveyor.contract": """
-        CONTRACT_VERSION AttemptCancelled AttemptContext Buffers Capabilities CheckReport CheckStep
+        CONTRACT_VERSION AccountQuestion AttemptCancelled AttemptContext Buffers Capabilities CheckReport CheckStep
         ConflictPolicy Connector ConnectorEnv ConnectorSpec DeliveryError ErrorKind Found FoundKind Json Log
-        Memory NameRules Options Parcel Receipt Scope State Target
+        Memory NameRules OAuthOptions OAuthProvider Options Parcel Receipt Rotation Scope ServerKey State
+        Target Token TokenSource Trouble TrustsServer
     """,
 }
 
@@ -30,4 +31,4 @@ def test_public_names_are_these(module: str) -> None:
 def test_hook_names_are_these() -> None:
     hookspecs = importlib.import_module("conveyor.hookspecs")
     hooks = sorted(name for name in vars(hookspecs) if name.startswith("conveyor_"))
-    assert hooks == ["conveyor_connectors"]
+    assert hooks == ["conveyor_connectors", "conveyor_oauth_providers"]

@@ -18,7 +18,7 @@ from conveyor.testing.ports import listens, wait_until
 
 # Run first in the new process: become the wanted user, ask the kernel to die with the parent, become the
 # server. prctl's option 1 is PR_SET_PDEATHSIG, which a change of user clears (prctl(2)); the parent may have
-# died before. The user is changed here, not by Popen, because nobody may not be able to read this interpreter.
+# died before. The user is changed here, not by Popen: the user nobody may be unable to read this interpreter.
 LAUNCH = (
     "import ctypes, os, sys\n"
     "parent, uid, gid = map(int, sys.argv[1:4])\n"
