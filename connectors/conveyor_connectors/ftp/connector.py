@@ -232,9 +232,12 @@ class FileConnector(ABC, Generic[S]):
                 except Refused as error:
                     raise self._explained(error, f"{name} in {base or 'the login folder'}") from None
                 yield CheckStep(name, True)
-        finally:
-            self._removed(session, first)
-            deleted = self._removed(session, second)
+        except BaseException:
+            with contextlib.suppress(LinkLost):  # the first error tells more
+                self._removed(session, first)
+                self._removed(session, second)
+            raise
+        deleted = self._removed(session, second)
         yield CheckStep("delete", deleted, "" if deleted else f"not permitted: {second} stays there")
 
 

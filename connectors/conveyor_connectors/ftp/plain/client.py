@@ -188,7 +188,11 @@ class Client:
         if not self._home:
             return []
         self.control.ask(f"CWD {full}")
-        ours = [name for name in self._lines("NLST -a") if names.is_ours(name)]
+        try:
+            found_names = self._lines("NLST -a")  # most servers hide names that begin with a dot
+        except Reply:
+            found_names = self._lines("NLST")
+        ours = [name for name in found_names if names.is_ours(name)]
         return [(name, self._changed(names.join(full, name))) for name in ours]
 
     def _changed(self, full: str) -> float | None:
