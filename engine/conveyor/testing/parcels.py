@@ -37,11 +37,10 @@ def make_parcel(
     Args:
         content: Bytes; or a size, for that many bytes of a fixed pattern that takes no memory.
         delivery_id: A new one for each parcel unless given.
-        filename: As the sender named it.
-        media_type: MIME type.
+        filename, media_type: As the sender named it, and its MIME type.
         session_id, image_id, image_index, source, tags, meta: Metadata.
         submitted_at: Seconds since the epoch.
-        digests: Digests beside sha256 and md5, by hashlib name.
+        digests: Beside sha256 and md5, by hashlib name.
         ends_at: Its streams end there, though its size promises more.
         raises_at: Its streams raise ``error`` there.
         error: Makes that exception.
@@ -57,10 +56,10 @@ def make_parcel(
             opened.append(cast(BinaryIO, stream))
         return cast(BinaryIO, stream)
 
-    number = next(_numbers)
+    ident = delivery_id or f"dlv_test{next(_numbers):06d}"
     return Parcel(
-        delivery_id=delivery_id or f"dlv_test{number:06d}",
-        job_id=f"job_{(delivery_id or f'test{number:06d}').removeprefix('dlv_')}",
+        delivery_id=ident,
+        job_id=f"job_{ident.removeprefix('dlv_')}",
         filename=filename,
         size=held.size,
         media_type=media_type,
