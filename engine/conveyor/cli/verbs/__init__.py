@@ -17,10 +17,13 @@ FILES = (
     "destinations",
     "check",
     "trust",
+    "connect",
+    "connections",
     "connectors",
     "render",
     "listen",
     "upkeep",
+    "keys",
     "demo",
 )
 """In the order of ``conveyor --help``."""

@@ -1,0 +1,50 @@
+"""``conveyor keys rotate``: what is secret in the ledger goes under the newest key."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from conveyor.cli import filters, session
+
+HELP = """Put everything secret in the ledger under the newest key, while the workers go on.
+
+With --new-key a key is made first and put in front of the others in the key file; workers that use this very
+file notice by themselves. Where machines have files of their own, or the key comes from the environment, put
+the new key behind the old ones on every machine, restart the workers, then put it in front and run this verb.
+Once it has ended, the older keys may be removed. With a wrong key nothing is touched.
+
+Example: conveyor keys rotate --new-key
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    keys = typer.Typer(help="The keys that encrypt what is secret in the ledger.", no_args_is_help=True)
+    keys.command("rotate", help=HELP)(rotate)
+    app.add_typer(keys, name="keys")
+
+
+def rotate(
+    context: typer.Context,
+    new_key: Annotated[bool, typer.Option("--new-key", help="Make a new key in the key file first.")] = False,
+    json: filters.Json = False,
+) -> None:
+    """Put everything under the newest key."""
+    with session.of(context).installation() as installation:
+        sealed, keyring = installation.ledger.sealed, installation.keyring
+        if new_key:
+            sealed.verify()  # before anything is touched
+            keyring.add_key()
+        changed = sealed.rotate()
+        key_id = keyring.key_id
+    if json:
+        session.print_json({"key_id": key_id, "changed": changed})
+        return
+    total = sum(changed.values())
+    kinds = ", ".join(f"{count} {kind}" for kind, count in changed.items() if count)
+    typer.echo(f"everything secret lies under key {key_id}: {total} values changed")
+    if total:
+        typer.echo(f"changed: {kinds}")
+        typer.echo("the older keys are not needed any more, except for backups from before")
