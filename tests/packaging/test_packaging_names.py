@@ -12,10 +12,10 @@ PUBLIC = {
         LedgerError LedgerUnavailable OrderResult PayloadError SubmissionError Submitted UsageError __version__
     """,
     "conveyor.contract": """
-        CONTRACT_VERSION AccountQuestion AttemptCancelled AttemptContext Buffers Capabilities CheckReport CheckStep
-        ConflictPolicy Connector ConnectorEnv ConnectorSpec DeliveryError ErrorKind Found FoundKind Json Log
-        Memory NameRules OAuthOptions OAuthProvider Options Parcel Receipt Rotation Scope ServerKey State
-        Target Token TokenSource Trouble TrustsServer
+        CONTRACT_VERSION AccountQuestion AttemptCancelled AttemptContext Buffers Capabilities
+        CheckReport CheckStep ConflictPolicy Connector ConnectorEnv ConnectorSpec DeliveryError
+        ErrorKind Found FoundKind Json Log Memory NameRules OAuthOptions OAuthProvider Options
+        Parcel Receipt Rotation Scope ServerKey State Target Token TokenSource Trouble TrustsServer
     """,
 }
 

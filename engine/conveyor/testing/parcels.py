@@ -42,8 +42,7 @@ def make_parcel(
         submitted_at: Seconds since the epoch.
         digests: Beside sha256 and md5, by hashlib name.
         ends_at: Its streams end there, though its size promises more.
-        raises_at: Its streams raise ``error`` there.
-        error: Makes that exception.
+        raises_at, error: Its streams raise what ``error`` makes there.
         on_read: Called before each read of its streams with the offset.
         opened: Every stream that is opened is appended here.
     """
