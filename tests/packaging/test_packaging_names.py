@@ -9,7 +9,8 @@ import pytest
 PUBLIC = {
     "conveyor": """
         BatchError ConfigError Conveyor ConveyorError DeliveryStatus IdempotencyError Item JobStatus
-        LedgerError LedgerUnavailable OrderResult PayloadError SubmissionError Submitted UsageError __version__
+        LedgerError LedgerUnavailable OrderResult PayloadError SubmissionError Submitted
+        UsageError __version__
     """,
     "conveyor.contract": """
         CONTRACT_VERSION AccountQuestion AttemptCancelled AttemptContext Buffers Capabilities
