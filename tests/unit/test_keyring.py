@@ -89,3 +89,31 @@ def test_no_key_at_all(tmp_path: Path, create: bool) -> None:
 def test_a_keyring_never_shows_its_keys() -> None:
     key = _key()
     assert key not in repr(Keyring.load(key))
+
+
+def test_a_new_key_in_the_file_reaches_who_has_read_it_before(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    running = Keyring.load(file=file, create=True)
+    other = Keyring.load(file=file)
+    before = running.encrypt(b"before")
+    other.add_key()
+    after = other.encrypt(b"after")
+    assert running.decrypt(after) == b"after"
+    assert running.key_id == other.key_id
+    assert not running.is_newest(before)
+    assert running.is_newest(running.encrypt(b"now"))
+    assert other.decrypt(before) == b"before"
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_file_that_is_spoilt_leaves_the_known_keys(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    keyring = Keyring.load(file=file, create=True)
+    token = keyring.encrypt(b"kept")
+    file.write_text("not a key\n")
+    assert keyring.decrypt(token) == b"kept"
+
+
+def test_a_key_cannot_be_added_to_a_setting() -> None:
+    with pytest.raises(LedgerError, match="come from a setting"):
+        Keyring([Fernet.generate_key()]).add_key()
