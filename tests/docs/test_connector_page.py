@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "writing-a-connector.md"
 
 
 def test_the_connector_on_the_page_passes_the_suite(tmp_path: Path) -> None:
-    connector, glue = re.findall(r"^```python[^\n]*\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    connector, glue, *_ = re.findall(r"^```python[^\n]*\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     (tmp_path / "folder_connector.py").write_text(connector)
     (tmp_path / "test_folder_connector.py").write_text(glue)
     done = subprocess.run(
@@ -31,7 +31,7 @@ def test_the_connector_on_the_page_passes_the_suite(tmp_path: Path) -> None:
 
 
 def test_the_connector_on_the_page_can_be_configured(tmp_path: Path) -> None:
-    connector, _ = re.findall(r"^```python[^\n]*\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    connector, *_ = re.findall(r"^```python[^\n]*\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     (tmp_path / "folder_connector.py").write_text(connector)
     dist = tmp_path / "folder_connector-1.dist-info"
     dist.mkdir()
