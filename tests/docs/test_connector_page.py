@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs" / "writing-a-connector.md"
+BLOCK = re.compile(r"^```python[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def test_the_connector_on_the_page_passes_the_suite(tmp_path: Path) -> None:
-    connector, glue, *_ = re.findall(r"^```python[^\n]*\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    connector, glue, *_ = BLOCK.findall(PAGE.read_text())
     (tmp_path / "folder_connector.py").write_text(connector)
     (tmp_path / "test_folder_connector.py").write_text(glue)
     done = subprocess.run(
@@ -31,7 +32,7 @@ def test_the_connector_on_the_page_passes_the_suite(tmp_path: Path) -> None:
 
 
 def test_the_connector_on_the_page_can_be_configured(tmp_path: Path) -> None:
-    connector, *_ = re.findall(r"^```python[^\n]*\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    connector, *_ = BLOCK.findall(PAGE.read_text())
     (tmp_path / "folder_connector.py").write_text(connector)
     dist = tmp_path / "folder_connector-1.dist-info"
     dist.mkdir()
