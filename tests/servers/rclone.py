@@ -78,7 +78,7 @@ def _start_webdav(port: int) -> Iterator[DavServer]:
         root = home / "data"
         root.mkdir()
         arguments = ["webdav", "--baseurl", BASE, "--user", USERNAME, "--pass", PASSWORD]
-        with _serving([*arguments, "--dir-cache-time", "0s"], root, home, port):
+        with _serving(arguments, root, home, port):
             yield DavServer("rclone serve webdav", LOOPBACK, port, root)
 
 

@@ -299,3 +299,15 @@ def test_the_receipt_of_a_restored_answer_needs_the_bytes_not_only_the_size() ->
         found = connector.find(make_parcel(b"bytes"), Target("photo.jpg", ConflictPolicy.RENAME), context)
         connector.close()
     assert found.kind is FoundKind.OTHER
+
+
+def test_a_file_that_another_writer_replaced_in_the_same_instant_is_sent_again() -> None:
+    """Apache looks first and renames then, so that of two writers both may be told 201."""
+    mine, theirs = multistatus("/x", size=5), multistatus("/photo.jpg", size=6)
+    script = {"PROPFIND": [FOLDER, mine, theirs], "PUT": Said(201), "MOVE": Said(201), "DELETE": Said(404)}
+    target = Target("photo.jpg", ConflictPolicy.RENAME)
+    error, _ = refusal(script, target)
+    assert error.kind is K.TRANSIENT
+    fetched = {**script, "PROPFIND": [FOLDER, mine, Said(404)]}
+    with answering({"*": Said(404), **fetched}) as stub:
+        assert deliver(stub, target).path == "photo.jpg"

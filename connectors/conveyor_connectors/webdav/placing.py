@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
 from collections.abc import Iterator
 
@@ -23,12 +22,9 @@ from conveyor_connectors.webdav.client import Answer
 from conveyor_connectors.webdav.dav import Dav, outcome_unknown
 from conveyor_connectors.webdav.errors import of_answer
 from conveyor_connectors.webdav.folders import Folders
+from conveyor_connectors.webdav.numbering import candidates
 from conveyor_connectors.webdav.turns import Turns
 from conveyor_connectors.webdav.upload import Uploader
-
-NUMBERED = 32
-"""Names tried in order; after them one number made of the delivery's id, so that the thousandth
-``image.jpg`` does not ask a thousand times."""
 
 _publishing = Turns()
 
@@ -81,13 +77,22 @@ class Placer:
         temporary, path = context.state.get("temporary"), context.state.get("path")
         if not isinstance(temporary, str) or not isinstance(path, str):
             return None
-        if self._dav.stat(temporary, context) is not None:
+        if self._is_there(temporary, context):
             return None
         digest = self.same_bytes(parcel, path, context)
         if digest is None:
             return None
         self.clear(context.state, context)
         return self._receipt(parcel, target, path, digest.partition(":")[0], digest, None)
+
+    def _is_there(self, temporary: str, context: AttemptContext) -> bool:
+        """Of a file that another worker's request still writes, rclone says 500: it is there."""
+        try:
+            return self._dav.stat(temporary, context) is not None
+        except DeliveryError as error:
+            if error.code == "500":
+                return True
+            raise
 
     def same_bytes(self, parcel: Parcel, path: str, context: AttemptContext) -> str | None:
         """``algorithm:hex`` when the file at ``path`` is the payload byte for byte, else None."""
@@ -173,12 +178,13 @@ class Placer:
         if target.conflict is ConflictPolicy.OVERWRITE:
             return target.path, self._replace(target.path, temporary, context)
         answer = Answer(412, {})
-        for path in _candidates(parcel, target, context):
+        for path in candidates(parcel, target, context):
             if context.state.get("path") != path:
                 # Before the rename: a retry that finds its own file there knows it.
                 context.save(path=path)
             answer = self._create(temporary, path, context)
             if answer.done:
+                self._expect_own(parcel, path, context)
                 return path, answer
             if target.conflict is not ConflictPolicy.RENAME:
                 return None, answer
@@ -188,11 +194,28 @@ class Placer:
         """Rename where nothing stands, or 412.
 
         Apache and others look first and rename then: two requests at the same instant can both succeed. So
-        the threads of this process take turns; between processes the instant remains.
+        the threads of this process take turns, and what another process did is looked for afterwards.
         """
         context.before_commit()  # no waiting for a turn that may not be used
         with _publishing.take(self._dav.url_of(path), context.check):
             return self._rename(temporary, path, context, overwrite=False)
+
+    def _expect_own(self, parcel: Parcel, path: str, context: AttemptContext) -> None:
+        """Notice when another process renamed to the same name in the same instant: its file stands there.
+
+        The file that it replaced is sent again, under another name. A file that is gone already was
+        fetched by its reader.
+
+        Raises:
+            DeliveryError: TRANSIENT.
+        """
+        there = self._dav.stat(path, context)
+        if there is None or there.size is None or there.size == parcel.size:
+            return
+        raise DeliveryError(
+            ErrorKind.TRANSIENT,
+            f"another writer took the name {path} in the same instant and replaced the file",
+        )
 
     def _replace(self, path: str, temporary: str, context: AttemptContext) -> Answer:
         """Rename over a file, never over a folder: ``Overwrite: T`` would remove all that is in it.
@@ -260,32 +283,3 @@ class Ending:
     def remaining(self) -> float:
         """Seconds for removing the temporary file."""
         return 5.0
-
-
-def _candidates(parcel: Parcel, target: Target, context: AttemptContext) -> Iterator[str]:
-    """The saved name first, then the path, ``name (1)`` and so on."""
-    if target.conflict is not ConflictPolicy.RENAME:
-        yield target.path
-        return
-    saved = context.state.get("path")
-    if isinstance(saved, str):
-        yield saved
-    for number in range(NUMBERED):
-        if (path := numbered(target, number)) != saved:
-            yield path
-    own = int(hashlib.sha256(parcel.delivery_id.encode()).hexdigest()[:8], 16)
-    yield numbered(target, NUMBERED + own)
-
-
-def numbered(target: Target, number: int) -> str:
-    """The target's name with a number, its stem cut where the name would become too long."""
-    path = target.numbered(number)
-    over = len(path.rpartition("/")[2].encode()) - names.NUMBERED_MAX
-    if over <= 0:
-        return path
-    head, slash, name = target.path.rpartition("/")
-    stem, dot, ext = name.rpartition(".")
-    if not stem:
-        stem, dot, ext = name, "", ""
-    cut = stem.encode()[: max(1, len(stem.encode()) - over)].decode(errors="ignore")
-    return Target(f"{head}{slash}{cut}{dot}{ext}", target.conflict).numbered(number)
