@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from conveyor.testing.ports import LOOPBACK
+from servers.tls import Certificates
 
 METHODS = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PROPFIND", "MKCOL", "MOVE")
 
@@ -41,9 +43,11 @@ class Stub:
 
 
 @contextmanager
-def answering(script: Mapping[str, Answer | list[Answer]]) -> Iterator[Stub]:
-    """Serve a script on a free port; ``*`` is what all other methods get."""
-    stub = Stub({name: said if isinstance(said, list) else [said] for name, said in script.items()})
+def answering(
+    script: Mapping[str, Answer | list[Answer]], *, certificates: Certificates | None = None
+) -> Iterator[Stub]:
+    """Serve a script on a free port, over TLS with certificates; ``*`` is what all other methods get."""
+    stub = Stub({name: [*said] if isinstance(said, list) else [said] for name, said in script.items()})
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -68,6 +72,12 @@ def answering(script: Mapping[str, Answer | list[Answer]]) -> Iterator[Stub]:
     server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
     server.daemon_threads = True
     stub.url = f"http://{LOOPBACK}:{server.server_address[1]}"
+    if certificates is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates.certificate, certificates.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        stub.url = stub.url.replace("http:", "https:")
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
