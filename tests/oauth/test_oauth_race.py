@@ -20,6 +20,7 @@ from conveyor.contract import Rotation
 from conveyor.keyring import Keyring
 from conveyor.ledger import open_ledger
 from conveyor.ledger.connections import Tokens
+from conveyor.testing.ports import wait_until
 
 RACER = Path(__file__).with_name("oauth_racer.py")
 PROCESSES, THREADS = 2, 8
@@ -54,6 +55,13 @@ class Race:
             racer = subprocess.Popen([sys.executable, str(RACER), *words], stdout=out, stderr=out)
         self.racers.append(racer)
         return racer
+
+    def stored(self) -> int:
+        """Renewals whose answer was stored."""
+        with open_ledger(self.url, clock=SystemClock()) as ledger:
+            record = ledger.connections.get("d")
+        assert record is not None
+        return record.generation - 1
 
     def words(self, word: str) -> list[str]:
         lines = [line for said in self.said for line in said.read_text().splitlines()]
@@ -108,6 +116,43 @@ def test_a_strict_provider_never_sees_a_token_twice(tmp_path: Path, server: OAut
     race = Race(tmp_path, server)
     run(race, 6, kills=0, seconds=60)
     assert server.rules.refusals == []
+
+
+def test_a_strict_provider_costs_a_login_for_a_kill_within_the_exchange(
+    tmp_path: Path, server: OAuthServer
+) -> None:
+    server.rules.rotation = Rotation.STRICT
+    server.slow = 3.0
+    race = Race(tmp_path, server)
+    try:
+        racer = race.start()
+        wait_until(lambda: server.rules.exchanges, 60, "a renewal")
+        racer.kill()  # carried out there, and not yet answered
+        assert (server.rules.exchanges, race.stored()) == (1, 0)
+        race.start()
+        wait_until(lambda: race.words("lost"), 60, "the loss")
+    finally:
+        race.stop()
+
+
+def test_a_strict_provider_costs_no_login_for_kills_at_other_times(
+    tmp_path: Path, server: OAuthServer
+) -> None:
+    server.rules.rotation = Rotation.STRICT
+    server.rules.life = 4.0
+    race = Race(tmp_path, server)
+    racers = [race.start() for _ in range(PROCESSES)]
+    try:
+        for number in range(3):
+            wait_until(lambda seen=server.rules.exchanges: server.rules.exchanges > seen, 60, "a renewal")
+            wait_until(lambda: race.stored() == server.rules.exchanges, 10, "it to be stored")
+            racers[number % PROCESSES].kill()
+            racers[number % PROCESSES] = race.start()
+        wait_until(lambda seen=server.rules.exchanges: server.rules.exchanges > seen, 60, "a renewal")
+    finally:
+        race.stop()
+    assert server.rules.refusals == []
+    assert not race.words("lost")
 
 
 @pytest.mark.long

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -57,6 +58,8 @@ class OAuthServer:
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
         self.interval = 1.0
+        self.slow = 0.0
+        """Seconds between carrying a token request out and answering it."""
         self.hold: threading.Event | None = None
         """Token requests wait for it."""
         handler = type("Handler", (_Handler,), {"server_": self})
@@ -150,7 +153,9 @@ class _Handler(BaseHTTPRequestHandler):
             case "POST", "/token":
                 if self.server_.hold is not None:
                     self.server_.hold.wait(30)
-                return 200, rules.token(form, self._client(form)), {"Cache-Control": "no-store"}
+                granted = rules.token(form, self._client(form))
+                time.sleep(self.server_.slow)
+                return 200, granted, {"Cache-Control": "no-store"}
             case "POST", "/device":
                 return 200, rules.begin_device(form, self.server_.interval), {}
             case "POST", "/revoke":
