@@ -27,6 +27,7 @@ from conveyor.contract import (
 from conveyor.network import Network
 from conveyor.testing import FaultProxy, HarnessContext, make_env, make_parcel
 from conveyor.testing.plugin import requires
+from conveyor.testing.ports import wait_until
 from conveyor_connectors.ftp.choice import connector as make_connector
 from conveyor_connectors.ftp.options import FtpOptions
 from conveyor_connectors.ftp.plain.control import Control
@@ -287,7 +288,12 @@ def test_names_that_servers_read_as_something_else(strict: FtpServer, name: str)
 # --- reuse, time, sweeping --------------------------------------------------------------------------
 
 
-def test_a_connection_that_died_between_two_files_is_replaced(plain_ftp_server: FtpServer) -> None:
+def test_a_connection_that_died_between_two_files_is_replaced(
+    plain_ftp_server: FtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from conveyor_connectors.ftp.plain import connector as module
+
+    monkeypatch.setattr(module, "_TRUSTED_FOR", 0.0)
     for server in emptied(plain_ftp_server):
         with FaultProxy(server.host, server.port) as proxy:
             with connected(server, host=proxy.host, port=proxy.port) as connector:
@@ -297,6 +303,21 @@ def test_a_connection_that_died_between_two_files_is_replaced(plain_ftp_server: 
                         proxy.cut(after=0)
             assert (proxy.connections, proxy.struck) == (2, True)
         assert files(server) == {"0.jpg", "1.jpg", "2.jpg"}
+
+
+def test_a_connection_that_the_server_ended_is_not_used_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from conveyor_connectors.ftp.plain import connector as module
+
+    monkeypatch.setattr(module, "_TRUSTED_FOR", 1000.0)
+    with scripted_ftp.start(root, timeout=1) as server, connected(server) as connector:
+        connector.deliver(make_parcel(5_000), Target("one.jpg", RENAME), HarnessContext())
+        session = connector._session  # type: ignore[attr-defined]
+        wait_until(lambda: not session.quiet, 10, "the server's 421")
+        connector.deliver(make_parcel(5_000), Target("two.jpg", RENAME), HarnessContext())
+        assert connector._session is not session  # type: ignore[attr-defined]
+        assert files(server) == {"one.jpg", "two.jpg"}
 
 
 def test_a_broken_transfer_does_not_answer_the_next_one(strict: FtpServer) -> None:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel
 from conveyor_connectors.ftp import names
 from conveyor_connectors.ftp.payload import read_piece, require_length
-from conveyor_connectors.ftp.plain import facts
+from conveyor_connectors.ftp.plain import facts, waiting
 from conveyor_connectors.ftp.plain.control import Control, Reply
 from conveyor_connectors.ftp.plain.data import Data
 from conveyor_connectors.ftp.plain.facts import Entry
@@ -47,6 +47,12 @@ class Client:
     def sound(self) -> bool:
         """The connection is in step, and no transfer broke on it."""
         return not (self.control.poisoned or self.control.spent)
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing has come since the last answer: no 421, no end of the connection. Never waits."""
+        sock = self.control.sock
+        return sock is not None and not waiting.is_readable(sock)
 
     def pulsing(self, pulse: Callable[[], None]) -> AbstractContextManager[None]:
         """Ask ``pulse`` at least twice a second while something is waited for."""

@@ -17,6 +17,8 @@ from conveyor_connectors.ftp.server import Refused
 from conveyor_connectors.ftp.spec import FTP_CAPABILITIES
 
 _PING = 5.0
+_TRUSTED_FOR = 1.0
+"""Seconds after its last use in which a connection that says nothing by itself is used without a NOOP."""
 
 
 class FtpConnector(FileConnector[Client]):
@@ -28,7 +30,7 @@ class FtpConnector(FileConnector[Client]):
         return connect(self._options, self._env, context.check)
 
     def _is_alive(self, session: Client, unused: float) -> bool:
-        return session.answers(_PING)
+        return (unused < _TRUSTED_FOR and session.quiet) or session.answers(_PING)
 
     def _delivery(
         self, session: Client, parcel: Parcel, target: Target, context: AttemptContext

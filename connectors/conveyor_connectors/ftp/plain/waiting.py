@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import time
@@ -152,9 +153,14 @@ def say_goodbye(sock: ssl.SSLSocket, patience: Patience) -> None:
             return
 
 
-def _wait_writable(sock: socket.socket, patience: Patience, since: float) -> None:
-    import select
+def is_readable(sock: socket.socket) -> bool:
+    """Whether bytes or an end have arrived. Never waits."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
+
+def _wait_writable(sock: socket.socket, patience: Patience, since: float) -> None:
     poll = select.poll()
     poll.register(sock, select.POLLOUT)
     if not poll.poll(TICK * 1000):
