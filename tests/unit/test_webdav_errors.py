@@ -167,6 +167,7 @@ def test_a_folder_that_is_there_in_every_dialect(status: int) -> None:
     with answering({"*": Said(404), **script}) as stub:
         assert deliver(stub, Target("a/photo.jpg", ConflictPolicy.OVERWRITE)).path == "a/photo.jpg"
     assert len(stub.asked("MKCOL")) == 1
+    assert {headers["depth"] for headers in stub.asked("PROPFIND")} == {"0"}
 
 
 def test_a_folder_is_asked_for_with_a_slash() -> None:
