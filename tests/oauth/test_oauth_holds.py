@@ -133,6 +133,22 @@ def test_an_edit_ends_a_shared_hold_of_the_edited_destination_alone(sim: Simulat
     assert held(sim) == {"a": "needs_login", "b": None, "c": None, "plain": None}
 
 
+def test_a_token_that_a_service_repeats_is_hidden(sim: Simulation, server: Any) -> None:
+    sign_in(sim, server)
+    known = sim.source.get("a")
+    assert known is not None
+    source = sim.parts.connections.tokens(known)
+    assert source is not None
+    values = [source.token().value, source.rejected(source.token()).value]
+    said = f"the tokens {' and '.join(values)} are odd"
+    script("a").then(DeliveryError(ErrorKind.TRANSIENT, said, hint=said, response=said, code=values[0]))
+    ids = sim.submit(to=("a",))
+    sim.step()
+    (attempt,) = sim.attempts(ids["a"])
+    assert attempt.message == "the tokens *** and *** are odd"
+    assert not any(value in str(attempt) for value in values)
+
+
 # --- upkeep ------------------------------------------------------------------------------------------
 
 

@@ -36,7 +36,7 @@ from conveyor.ledger.records import (
     Placement,
     Status,
 )
-from conveyor.redact import bounded
+from conveyor.redact import Redactor, bounded
 from conveyor.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Bench:
     clock: Clock
     linked: Callable[[Destination], tuple[tuple[str, str], ...]] = lambda _: ()
     """The other destinations of the same account, with their revisions."""
+    tokens: Callable[[Destination], tuple[str, ...]] = lambda _: ()
+    """The account's tokens of late, which no text may hold."""
 
 
 def parcel_of(job: JobRecord, delivery_id: str, payloads: LocalStore) -> Parcel:
@@ -327,14 +329,15 @@ class Attempt:
     def _shown(self, error: DeliveryError) -> DeliveryError:
         """The error as it may be logged and stored: redacted and bounded."""
         kind = ErrorKind.AUTH_REVOKED if error.kind is ErrorKind.AUTH_EXPIRED else error.kind
+        redact, tokens = self._redact, Redactor(self._bench.tokens(self.destination))
         return DeliveryError(
             kind,
-            self._redact.message(error.message),
+            redact.message(tokens(error.message)),
             retry_after=_finite(error.retry_after),
             scope=error.scope,
-            hint=None if error.hint is None else self._redact.message(error.hint),
-            code=None if error.code is None else self._redact.message(error.code)[:64],
-            response=None if error.response is None else self._redact.excerpt(error.response),
+            hint=None if error.hint is None else redact.message(tokens(error.hint)),
+            code=None if error.code is None else redact.message(tokens(error.code))[:64],
+            response=None if error.response is None else redact.excerpt(tokens(error.response)),
         )
 
     def _stopped(self, reason: Stop) -> AttemptReport | None:

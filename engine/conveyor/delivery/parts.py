@@ -106,6 +106,7 @@ class Parts:
             self.heartbeat,
             clock,
             self._linked,
+            self.connections.secrets,
         )
 
     def _working(self) -> None:

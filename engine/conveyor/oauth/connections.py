@@ -72,6 +72,12 @@ class Connections:
                 )
             return found
 
+    def secrets(self, destination: Destination) -> tuple[str, ...]:
+        """The tokens that this process has handed out for a destination lately: to be hidden."""
+        connection = connection_of(destination)
+        login = None if connection is None else self._logins.get(connection)
+        return () if login is None else login.recent
+
     def tokens(self, destination: Destination) -> TokenSource | None:
         """What a connector of this destination takes its tokens from; None for types without sign-in.
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -45,6 +46,9 @@ PATIENCE = 30.0
 
 LOOK = 0.05
 """Seconds between looks at the row meanwhile."""
+
+RECENT = 4
+"""Access tokens remembered to be hidden."""
 
 SETTLE = 1.0
 """Seconds for the request of a process that died to be over: carried out after ours, with the same single-use
@@ -96,6 +100,12 @@ class Login:
         self._owner = processes.signature(uuid.uuid4().hex)
         self._flight = threading.Lock()
         self._known: _Known | None = None
+        self._recent: deque[str] = deque(maxlen=RECENT)
+
+    @property
+    def recent(self) -> tuple[str, ...]:
+        """The access tokens handed out last: what no message may hold."""
+        return tuple(self._recent)
 
     # --- for those who need a token --------------------------------------------------------------
 
@@ -182,6 +192,8 @@ class Login:
         expires = (record.expires_at or now) / SECOND
         token = Token(self._store.open(record).access, record.generation, expires)
         self._known = _Known(record, token, self._clock.monotonic())
+        if token.value not in self._recent:
+            self._recent.append(token.value)
         return token
 
     def _renew(self, application: Application, seen: ConnectionRecord, *, forced: bool = False) -> Token:
