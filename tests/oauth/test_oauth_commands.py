@@ -212,6 +212,12 @@ def test_what_cannot_be_connected_says_so(line: CommandLine, server: OAuthServer
     assert line.run("disconnect", "photos", "--yes").code == 2
 
 
+def test_the_type_says_where_it_signs_in(line: CommandLine) -> None:
+    said = line.run("connectors", "show", "acme").out
+    assert "signs in to an account: Acme, by conveyor connect, for files.write offline" in said
+    assert "client_secret" in said
+
+
 def test_keys_rotate(line: CommandLine, server: OAuthServer) -> None:
     assert line.run("connect", "photos").code == 0
     before = line.run("connections", "--json").json[0]["key_id"]

@@ -11,15 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import oauth_server
+from servers import oauth_server, postgres
 from servers.oauth_rules import Rules
 from servers.oauth_server import OAuthServer
 
 from conveyor.clock import SystemClock
 from conveyor.contract import Rotation
 from conveyor.keyring import Keyring
-from conveyor.ledger import open_ledger
+from conveyor.ledger import migrate, open_ledger
 from conveyor.ledger.connections import Tokens
+from conveyor.testing.plugin import requires
 from conveyor.testing.ports import wait_until
 
 RACER = Path(__file__).with_name("oauth_racer.py")
@@ -29,9 +30,9 @@ PROCESSES, THREADS = 2, 8
 class Race:
     """Racers over one ledger."""
 
-    def __init__(self, folder: Path, server: OAuthServer) -> None:
+    def __init__(self, folder: Path, server: OAuthServer, url: str | None = None) -> None:
         self.folder, self.server = folder, server
-        self.url, self.key = f"sqlite:///{folder}/ledger.db", folder / "key"
+        self.url, self.key = url or f"sqlite:///{folder}/ledger.db", folder / "key"
         self.said: list[Path] = []
         self.racers: list[subprocess.Popen[bytes]] = []
         keyring, clock = Keyring.load(file=self.key, create=True), SystemClock()
@@ -109,6 +110,17 @@ def test_logins_survive_kills_where_the_old_token_is_honoured(tmp_path: Path, se
     assert run(race, 8, kills=4, seconds=90) == 4
     assert server.rules.refusals == []
     assert len(race.words("used")) > 20
+
+
+@pytest.mark.server
+def test_logins_survive_kills_on_postgresql(tmp_path: Path, server: OAuthServer) -> None:
+    requires(postgres.binaries() is not None, postgres.PACKAGE)
+    server.rules.rotation = Rotation.UNTIL_USED
+    with postgres.start() as database:
+        migrate(database.url())
+        race = Race(tmp_path, server, database.url())
+        assert run(race, 6, kills=3, seconds=90) == 3
+    assert server.rules.refusals == []
 
 
 def test_a_strict_provider_never_sees_a_token_twice(tmp_path: Path, server: OAuthServer) -> None:

@@ -67,6 +67,7 @@ def show(
                 **_brief(spec),
                 "usable": missing is None,
                 "missing": missing,
+                "sign_in": spec.oauth,
                 "capabilities": list(in_words(spec.capabilities)),
                 "options": [asdict(info) for info in options],
                 "example": spec.example,
@@ -79,6 +80,8 @@ def show(
         typer.echo(f"implies {implied}")
     if missing is not None:
         typer.echo(f"not usable here: {missing}")
+    if spec.oauth is not None:
+        typer.echo(f"signs in to an account: {_accounts(registry, spec.oauth)}")
     typer.echo("")
     for line in in_words(spec.capabilities):
         typer.echo(f"* {line}")
@@ -95,6 +98,18 @@ def _kind(info: Any) -> str:
     if info.required:
         return f"{kind}, required"
     return f"{kind} = {info.default}" if info.default else kind
+
+
+def _accounts(registry: Registry, provider: str) -> str:
+    """Where, and by which verb."""
+    from conveyor.errors import ConveyorError
+
+    try:
+        known = registry.provider(provider)
+    except ConveyorError as error:
+        return f"{error.message}: {error.cure}"
+    scopes = f", for {' '.join(known.scopes)}" if known.scopes else ""
+    return f"{known.title}, by conveyor connect{scopes}"
 
 
 def _missing(registry: Registry, type_: str) -> str | None:
