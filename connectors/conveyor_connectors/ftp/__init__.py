@@ -1,4 +1,1 @@
-"""File servers: type ``ftp`` and its alias ``sftp``.
-
-SFTP so far; FTP and FTPS are refused when configured.
-"""
+"""File servers: types ``ftp``, ``ftps`` and ``sftp``."""
