@@ -261,6 +261,16 @@ def _import(spec: ConnectorSpec, reference: str, install: str) -> Any:
         ) from error
 
 
+def _check_sign_in(spec: ConnectorSpec, model: type[Options]) -> None:
+    from conveyor.contract import OAuthOptions
+
+    if spec.oauth is not None and not issubclass(model, OAuthOptions):
+        raise ConveyorError(
+            f"destination type {spec.type!r} has a sign-in: {spec.options} must be a subclass of "
+            "conveyor.contract.OAuthOptions"
+        )
+
+
 def _checked_model(spec: ConnectorSpec, model: Any) -> type[Options]:
     from conveyor.config.model import COMMON_KEYS
     from conveyor.config.options import Options
@@ -269,6 +279,7 @@ def _checked_model(spec: ConnectorSpec, model: Any) -> type[Options]:
         raise ConveyorError(
             f"destination type {spec.type!r}: {spec.options} must be a subclass of conveyor.contract.Options"
         )
+    _check_sign_in(spec, model)
     taken = sorted(set(model.model_fields) & COMMON_KEYS)
     if taken:
         raise ConveyorError(

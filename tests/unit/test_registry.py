@@ -166,3 +166,42 @@ def test_a_model_that_works_is_cached(registry):
     assert registry.options_model("box") is registry.options_model("slowbox")
     assert "box" in registry
     assert "bax" not in registry
+
+
+PROVIDER = """
+from conveyor.contract import OAuthProvider
+from conveyor.hookspecs import hookimpl
+
+@hookimpl
+def conveyor_oauth_providers():
+    return [OAuthProvider({name!r}, "Acme", "https://a.example/", "https://t.example/"), {more}]
+"""
+
+
+def test_a_plugin_announces_providers_of_accounts(plugin):
+    registry = default_registry([plugin("accounts", PROVIDER.format(name="acme", more=""))])
+    assert registry.problems == []
+    assert registry.provider("acme").title == "Acme"
+    with pytest.raises(ConveyorError, match="unknown OAuth provider 'acne'"):
+        registry.provider("acne")
+
+
+def test_a_provider_that_is_none_or_not_the_first_is_reported(plugin):
+    first = plugin("a", PROVIDER.format(name="acme", more=""))
+    second = plugin("b", PROVIDER.format(name="acme", more="'nonsense'"))
+    registry = default_registry([first, second])
+    assert [str(problem) for problem in registry.problems] == [
+        "plugin 'b': OAuth provider 'acme' is there already; the first one is kept",
+        "plugin 'b': its hook returned str, not OAuthProvider",
+    ]
+    assert registry.provider("acme").title == "Acme"
+
+
+def test_a_type_that_signs_in_has_the_options_for_it():
+    from conveyor.contract import OAuthOptions
+
+    good = Registry([spec(oauth="acme", options="conveyor.contract:OAuthOptions")])
+    assert good.options_model("thing") is OAuthOptions
+    bad = Registry([spec(oauth="acme", options="conveyor.config.options:Options")])
+    with pytest.raises(ConveyorError, match=r"subclass of conveyor\.contract\.OAuthOptions"):
+        bad.options_model("thing")
