@@ -15,7 +15,13 @@ from servers.process import folder, listening, program, running
 
 PACKAGE = "apache2"
 MODULES = Path("/usr/lib/apache2/modules")
-LOADED = ("mpm_event", "authn_core", "authn_file", "authz_core", "authz_user", "auth_basic") + (
+LOADED = (
+    "mpm_event",
+    "authn_core",
+    "authn_file",
+    "authz_core",
+    "authz_user",
+    "auth_basic",
     "dav",
     "dav_fs",
 )
