@@ -28,7 +28,7 @@ class Router:
 
     def __init__(self, server: tuple[str, int]) -> None:
         self._server = server
-        self._next: list[int] = []
+        self._next: list[tuple[int, threading.Event]] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -60,12 +60,18 @@ class Router:
         """For ``Bench.env``."""
         return make_env(network=_Routed(self))
 
-    def expect(self, port: int | None) -> None:
-        """The next connection is for this port; None for the control connection, with which all begins."""
+    def expect(self, port: int | None) -> threading.Event:
+        """The next connection is for this port; None for the control connection, with which all begins.
+
+        Returns:
+            Set once it is here: only then may another one be dialled, since the proxy keeps no order.
+        """
+        arrived = threading.Event()
         with self._lock:
             if port is None:
                 self._next.clear()
-            self._next.append(self._server[1] if port is None else port)
+            self._next.append((self._server[1] if port is None else port, arrived))
+        return arrived
 
     def _accept(self) -> None:
         while True:
@@ -74,7 +80,9 @@ class Router:
             except OSError:
                 return
             with self._lock:
-                port = self._next.pop(0) if self._next else None
+                port, arrived = self._next.pop(0) if self._next else (None, None)
+            if arrived is not None:
+                arrived.set()
             thread = threading.Thread(target=self._serve, args=(client, port), daemon=True)
             self._threads = [other for other in self._threads if other.is_alive()] + [thread]
             thread.start()
@@ -106,10 +114,10 @@ class _Routed(Network):
     def dial(self, host: str, port: int, timeout: float, **options: Any) -> socket.socket:
         """Through the proxy, if the control connection went through it."""
         proxy = self._router.proxy
-        if proxy is not None and port == proxy:
-            self._via = True
-            self._router.expect(None)
-        elif proxy is not None and self._via:
-            self._router.expect(port)
-            port = proxy
-        return super().dial(host, port, timeout, **options)
+        if proxy is None or (port != proxy and not self._via):
+            return super().dial(host, port, timeout, **options)
+        self._via = True
+        arrived = self._router.expect(None if port == proxy else port)
+        sock = super().dial(host, proxy, timeout, **options)
+        arrived.wait(1.0)  # in vain where the proxy refuses
+        return sock
