@@ -212,6 +212,20 @@ def test_a_provider_that_is_away_is_asked_again_later_and_later(sim: Simulation,
     assert held(sim)["a"] is None
 
 
+def test_a_mistake_in_one_connection_does_not_keep_the_others_from_it(sim: Simulation, server: Any) -> None:
+    for connection in ("c", "team"):
+        sign_in(sim, server, connection)
+    spoilt = sim.source.get("c")
+    assert spoilt is not None
+    sim.source.put(replace(spoilt, options=SignedOptions(script="c")))  # no client_id
+    sim.clock.advance(8 * 86400)
+    assert sim.parts.upkeep.look() == 1
+    record = sim.ledger.connections.get("team")
+    assert record is not None
+    assert record.generation == 2
+    assert sim.ledger.connections.lock("c", "x", until=1, now=0, left=lambda _: False) is not None
+
+
 def test_a_round_survives_a_missing_provider(sim: Simulation, server: Any) -> None:
     sign_in(sim, server)
     sim.registry = Registry([SCRIPTED_SPEC])

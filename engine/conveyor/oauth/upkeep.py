@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from conveyor.clock import SECOND, Clock, micros
 from conveyor.contract import Log, OAuthProvider, Trouble
-from conveyor.errors import ConveyorError
+from conveyor.errors import ConveyorError, LedgerError
 from conveyor.ledger.connections import ConnectionRecord, ConnectionState
 from conveyor.ledger.records import Block, BlockReason
 from conveyor.oauth.connections import Connections, connection_of
@@ -98,9 +98,20 @@ class Upkeep:
         now = self._clock.now()
         for record in self._ledger.connections.all():
             destinations = mine.get(record.id)
-            if destinations and self._may_try(record.id) and self._renew(record, destinations, now):
+            if destinations and self._may_try(record.id) and self._tried(record, destinations, now):
                 tried += 1
         return tried
+
+    def _tried(self, record: ConnectionRecord, destinations: list[Destination], now: int) -> bool:
+        """Renew one; a mistake in its config must not keep the others from it."""
+        try:
+            return self._renew(record, destinations, now)
+        except LedgerError:
+            raise
+        except ConveyorError as error:
+            self._log.warning("login cannot be renewed", connection=record.id, error=error.message)
+            self._put_off(record.id)
+            return False
 
     def _linked(self) -> dict[str, list[Destination]]:
         found: dict[str, list[Destination]] = {}
