@@ -21,6 +21,7 @@ class TestAzureBlobAtAzurite(ConnectorSuite):
             yield bench
 
 
+@pytest.mark.long
 class TestAzureBlobAtAzuriteOverTls(ConnectorSuite):
     @pytest.fixture(scope="class")
     @classmethod

@@ -52,6 +52,7 @@ class TestS3AtMoto(ConnectorSuite):
             yield bench
 
 
+@pytest.mark.long
 class TestS3AtRclone(ConnectorSuite):
     @pytest.fixture(scope="class")
     @classmethod

@@ -121,6 +121,7 @@ class TestOpenSsh(ConnectorSuite):
         )
 
 
+@pytest.mark.long
 class TestAsyncSsh(ConnectorSuite):
     @pytest.fixture(scope="class")
     @classmethod
@@ -139,6 +140,7 @@ class TestWithoutPosixRename(ConnectorSuite):
         return sftp_bench(bare_sftp_server, exempt={"test_reader_never_sees_a_gap": gap})
 
 
+@pytest.mark.long
 class TestRclone(ConnectorSuite):
     @pytest.fixture(scope="class")
     @classmethod

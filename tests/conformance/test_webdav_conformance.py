@@ -56,6 +56,7 @@ class TestWebdavAtWsgidav(ConnectorSuite):
         return dav_bench(wsgidav_server)
 
 
+@pytest.mark.long
 class TestWebdavByDigest(ConnectorSuite):
     @pytest.fixture(scope="class")
     @classmethod
@@ -66,6 +67,7 @@ class TestWebdavByDigest(ConnectorSuite):
         return replace(bench, options={**bench.options, **login})
 
 
+@pytest.mark.long
 class TestWebdavAtRclone(ConnectorSuite):
     @pytest.fixture(scope="class")
     @classmethod
