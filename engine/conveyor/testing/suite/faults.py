@@ -55,7 +55,7 @@ class FaultsSuite(SuitePart):
         parcel, target = make_parcel(bench.large), bench.target(PATH)
         proxy.cut(after=bench.large // 2, reset=reset)
         first = attempt(bench, parcel, target, overrides=via)
-        self._expect_struck(proxy)
+        self._expect_struck(proxy, first)
         self._expect_passing(first)
         if bench.spec.capabilities.atomic and first.receipt is None:
             keeps("atomic", bench.eyes.read(PATH) is None, "a part is visible after the cut")
@@ -65,7 +65,7 @@ class FaultsSuite(SuitePart):
         parcel, target = make_parcel(5_000), bench.target(PATH)
         proxy.refuse(count=1_000)
         first = attempt(bench, parcel, target, overrides=via)
-        self._expect_struck(proxy)
+        self._expect_struck(proxy, first)
         wanted = bench.expected.get("refuse", frozenset({ErrorKind.TRANSIENT}))
         keeps("retry", first.kind in wanted, f"it should be {sorted(wanted)}: {first.describe()}")
         proxy.disarm()
@@ -95,7 +95,7 @@ class FaultsSuite(SuitePart):
         parcel, target = make_parcel(bench.large), bench.target(PATH)
         proxy.corrupt(at=bench.large // 2)
         first = attempt(bench, parcel, target, overrides=via)
-        self._expect_struck(proxy)
+        self._expect_struck(proxy, first)
         if bench.eyes.read(PATH) is not None:
             expect_copy(bench, PATH, parcel, "corruption")
         self._expect_passing(first, "corruption")
@@ -111,7 +111,7 @@ class FaultsSuite(SuitePart):
             bench, parcel, target, context=HarnessContext(deadline=bench.stall_deadline), overrides=via
         )
         took = time.monotonic() - started
-        self._expect_struck(proxy)
+        self._expect_struck(proxy, first)
         refused(first, "stall")
         keeps(
             "stall",
@@ -128,7 +128,7 @@ class FaultsSuite(SuitePart):
         parcel, target = make_parcel(bench.large), bench.target(PATH)
         proxy.cut(after=bench.large * 4 // 5)
         first = attempt(bench, parcel, target, overrides=via)
-        self._expect_struck(proxy)
+        self._expect_struck(proxy, first)
         refused(first, "resume")
         second = retry(bench, parcel, target, first, overrides=via)
         path = delivered(second, "resume")
@@ -146,7 +146,7 @@ class FaultsSuite(SuitePart):
         """An attempt whose publishing request passes and whose answer does not."""
         context = HarnessContext(on_commit=proxy.drop_answer)
         first = attempt(bench, parcel, target, context=context, overrides=via)
-        self._expect_struck(proxy)
+        self._expect_struck(proxy, first)
         if first.receipt is None:
             kind = ErrorKind.UNKNOWN_OUTCOME
             keeps("unknown", first.kind is kind, f"it should be {kind}: {first.describe()}")
@@ -163,8 +163,9 @@ class FaultsSuite(SuitePart):
         expect_copy(bench, path, parcel, "retry")
         expect_no_leftovers(bench, "retry")
 
-    def _expect_struck(self, proxy: FaultProxy) -> None:
-        assert proxy.struck, "the fault never struck: does `through` really lead through the proxy?"
+    def _expect_struck(self, proxy: FaultProxy, first: Attempt) -> None:
+        why = "the fault never struck: does `through` really lead through the proxy?"
+        assert proxy.struck, f"{why} The attempt: {first.describe()}"
 
     def _expect_passing(self, result: Attempt, promise: str = "retry") -> None:
         if result.receipt is None:
