@@ -6,7 +6,8 @@ from conveyor.paths.names import LengthUnit
 EXAMPLE = """\
 archive:
   type: azure_blob
-  connection_string: ${AZURE_STORAGE_CONNECTION_STRING}
+  account_url: https://photos.blob.core.windows.net
+  identity: true
   container: photos
 """
 
