@@ -11,6 +11,7 @@ import contextlib
 import select
 import socket
 import threading
+import time
 from typing import Any
 
 from conveyor.contract import ConnectorEnv
@@ -119,5 +120,9 @@ class _Routed(Network):
         self._via = True
         arrived = self._router.expect(None if port == proxy else port)
         sock = super().dial(host, proxy, timeout, **options)
-        arrived.wait(1.0)  # in vain where the proxy refuses
+        end = time.monotonic() + 10.0
+        # In vain where the proxy refuses, which shows in the socket.
+        while not arrived.wait(0.02) and time.monotonic() < end:
+            if select.select([sock], [], [], 0)[0]:
+                break
         return sock
