@@ -96,7 +96,7 @@ class FolderObserver(Observer):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)  # the server may be removing it too
 
     def sha256(self, path: str) -> str | None:
         """Digest of the file, read in blocks."""
