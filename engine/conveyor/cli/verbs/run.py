@@ -15,6 +15,7 @@ from conveyor.errors import Exit
 if TYPE_CHECKING:
     from conveyor.config import Change
     from conveyor.contract import Log
+    from conveyor.delivery.runner import Signals
     from conveyor.installation import Installation
 
 RELOAD_EVERY = 1.0
@@ -67,16 +68,15 @@ def run(
 
 
 def _one(
-    installation: Installation, signals: object, until_idle: bool, horizon: float, parent: int | None
+    installation: Installation, signals: Signals, until_idle: bool, horizon: float, parent: int | None
 ) -> Exit:
     from conveyor import log
     from conveyor.delivery.engine import Engine
-    from conveyor.delivery.runner import Signals, run_engine
+    from conveyor.delivery.runner import run_engine
     from conveyor.delivery.supervisor import end_with_parent
 
     if parent is not None:
         end_with_parent(parent)
-    assert isinstance(signals, Signals)
     logger = log.get()
     engine = Engine(installation.workshop(), installation.worker_settings(), installation.clock)
     started = installation.clock.now()
@@ -98,13 +98,12 @@ def _one(
 
 
 def _supervise(
-    installation: Installation, signals: object, count: int, until_idle: bool, horizon: float
+    installation: Installation, signals: Signals, count: int, until_idle: bool, horizon: float
 ) -> Exit:
     from conveyor import log
-    from conveyor.delivery.runner import Signals, run_supervisor
+    from conveyor.delivery.runner import run_supervisor
     from conveyor.delivery.supervisor import Supervisor
 
-    assert isinstance(signals, Signals)
     logger = log.get()
     started = installation.clock.now()
     path = str(installation.config.path)
