@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from conveyor.contract import ConflictPolicy, Connector, ConnectorEnv, ConnectorSpec, DeliveryError, Target
-from conveyor.testing.harness import make_env
+from conveyor.testing.harness import make_env, with_tokens
 
 Overrides: TypeAlias = Mapping[str, Any]
 """Options that replace some of the bench's."""
@@ -139,6 +139,8 @@ class Bench:
         release_time: Seconds within which ``close`` has released sockets and threads.
         expected: Error kinds by ability, where the service cannot tell them as the suite expects.
         env: Makes the connector's environment; loopback allowed by default.
+        tokens: For types with a sign-in: access tokens of the account, used one after the other as the
+            service rejects them. After the last one the login counts as revoked.
     """
 
     spec: ConnectorSpec
@@ -163,6 +165,7 @@ class Bench:
     stall_deadline: float = 2.0
     expected: Mapping[str, frozenset[str]] = field(default_factory=dict)
     env: Callable[[], ConnectorEnv] = make_env
+    tokens: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def eyes(self) -> Observer:
@@ -195,13 +198,15 @@ class Bench:
     @contextmanager
     def connector(self, overrides: Overrides | None = None) -> Iterator[Connector]:
         """An open connector, closed afterwards."""
-        made = cast(Connector, load(self.spec.factory)(self.validated(overrides), self.env()))
+        env = with_tokens(self.env(), self.tokens)
+        made = cast(Connector, load(self.spec.factory)(self.validated(overrides), env))
         with contextlib.closing(made):
             yield made
 
     def secrets(self, overrides: Overrides | None = None) -> set[str]:
-        """Every secret among the options, as the option model marks them."""
-        return {text for text in _secret_texts(self.validated(overrides)) if len(text) > 3}
+        """The tokens, and every secret among the options, as the option model marks them."""
+        found = {*self.tokens, *_secret_texts(self.validated(overrides))}
+        return {text for text in found if len(text) > 3}
 
     @contextmanager
     def trouble(self, ability: str) -> Iterator[Overrides]:

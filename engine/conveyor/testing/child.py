@@ -24,7 +24,7 @@ from conveyor.contract import (
     Target,
 )
 from conveyor.testing.content import Pattern
-from conveyor.testing.harness import HarnessContext, make_env
+from conveyor.testing.harness import HarnessContext, make_env, with_tokens
 from conveyor.testing.parcels import make_parcel
 
 
@@ -107,7 +107,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     from conveyor.testing.bench import load
 
     options = load(job["options_model"]).model_validate(job["options"])
-    connector = cast(Connector, load(job["factory"])(options, make_env()))
+    connector = cast(Connector, load(job["factory"])(options, with_tokens(make_env(), job["tokens"])))
     fate = _Fate(job.get("moment"), job.get("signal", "KILL"))
     target = Target(job["path"], ConflictPolicy(job["conflict"]))
     parcel = _parcel(job, fate)

@@ -86,6 +86,7 @@ class Child:
             "factory": bench.spec.factory,
             "options_model": bench.spec.options,
             "options": bench.raw_options(),
+            "tokens": bench.tokens,
             "path": target.path,
             "conflict": target.conflict.value,
             "size": size,

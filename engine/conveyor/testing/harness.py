@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from conveyor.contract import (
@@ -37,6 +38,7 @@ __all__ = [
     "loopback_network",
     "make_env",
     "make_parcel",
+    "with_tokens",
 ]
 
 
@@ -162,6 +164,11 @@ def make_env(
         concurrency=concurrency,
         tokens=tokens,
     )
+
+
+def with_tokens(env: ConnectorEnv, values: Sequence[str]) -> ConnectorEnv:
+    """The environment with a token source of these access tokens; as it is when there are none."""
+    return replace(env, tokens=SimpleTokens(*values)) if values else env
 
 
 class HarnessContext:
