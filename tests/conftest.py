@@ -9,10 +9,15 @@ from servers import (
     apache,
     asyncssh_sftp,
     azurite,
+    fake_gcs,
     moto,
     nextcloud,
+    pgbouncer,
+    postgres,
     pyftpdlib_server,
+    rabbitmq,
     rclone,
+    redis_server,
     seaweed,
     sshd,
     vsftpd,
@@ -20,7 +25,12 @@ from servers import (
 )
 from servers.azurite import Azurite
 from servers.dav import DavServer
+from servers.fake_gcs import FakeGcs
 from servers.ftp import FtpServer
+from servers.pgbouncer import Bouncer
+from servers.postgres import Postgres
+from servers.rabbitmq import RabbitServer
+from servers.redis_server import RedisServer
 from servers.s3 import S3Server
 from servers.ssh import SshServer
 
@@ -159,4 +169,48 @@ def implicit_ftp_server() -> Iterator[FtpServer]:
 def nextcloud_server() -> Iterator[DavServer]:
     """The stand-in for Nextcloud."""
     with nextcloud.start() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """PostgreSQL, with a database of the ledger's tables to copy."""
+    from conveyor.ledger import migrate
+
+    requires(postgres.binaries(), postgres.PACKAGE)
+    with postgres.start() as server:
+        server.execute(f"CREATE DATABASE {postgres.TEMPLATE}")
+        migrate(server.url(postgres.TEMPLATE))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_server(postgres_server: Postgres) -> Iterator[Bouncer]:
+    """PgBouncer in transaction mode."""
+    requires(pgbouncer.available(), pgbouncer.PACKAGE)
+    with pgbouncer.start(postgres_server) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def the_redis_server() -> Iterator[RedisServer]:
+    """Redis."""
+    requires(redis_server.available(), redis_server.PACKAGE)
+    with redis_server.start() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[RabbitServer]:
+    """RabbitMQ."""
+    requires(rabbitmq.available(), rabbitmq.PACKAGE)
+    with rabbitmq.start() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[FakeGcs]:
+    """fake-gcs-server."""
+    requires(fake_gcs.available(), fake_gcs.PACKAGE)
+    with fake_gcs.start() as server:
         yield server

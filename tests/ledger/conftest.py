@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from servers import postgres
 from conveyor.clock import SECOND
 from conveyor.contract import ConflictPolicy
 from conveyor.keyring import Keyring
-from conveyor.ledger import migrate, open_ledger
+from conveyor.ledger import open_ledger
 from conveyor.ledger.facade import Ledger
 from conveyor.ledger.records import (
     AttemptOutcome,
@@ -34,7 +33,6 @@ from conveyor.ledger.records import (
 from conveyor.testing.clock import FakeClock
 
 KEY = "bGVkZ2VyLXRlc3Qta2V5LWxlZGdlci10ZXN0LWtleSE="
-TEMPLATE = "ledger_template"
 WEEK = 7 * 24 * 3600 * SECOND
 
 _numbers = itertools.count(1)
@@ -129,19 +127,6 @@ class Kit:
         )
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[postgres.Postgres]:
-    if postgres.binaries() is None:
-        message = f"needs the Debian package {postgres.PACKAGE}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    with postgres.start() as server:
-        server.execute(f"CREATE DATABASE {TEMPLATE}")
-        migrate(server.url(TEMPLATE))
-        yield server
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a fresh ledger."""
@@ -149,10 +134,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{tmp_path}/ledger.db"
         return
     server: postgres.Postgres = request.getfixturevalue("postgres_server")
-    name = f"ledger_{os.getpid()}_{next(_numbers)}"
-    server.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-    yield server.url(name)
-    server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with server.ledger() as address:
+        yield address
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ whoever runs them. It ends with the test process, even a killed one.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import pwd
 import shutil
@@ -27,13 +28,31 @@ PASSWORD = "pg-test-secret"
 _PR_SET_PDEATHSIG = 1
 
 
-@dataclass(frozen=True)
+TEMPLATE = "ledger_template"
+"""A database with the ledger's tables, to copy."""
+
+_numbers = itertools.count(1)
+
+
+@dataclass
 class Postgres:
-    """A running server."""
+    """A server that can be stopped and started again with its data."""
 
     host: str
     port: int
-    process: subprocess.Popen[bytes]
+    launch: Callable[[], subprocess.Popen[bytes]]
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, with the data of last time."""
+        self.process = self.launch()
+
+    def stop(self, sign: signal.Signals = signal.SIGINT) -> None:
+        """End it: SIGINT cuts all sessions in order (fast shutdown), SIGQUIT is a crash."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.send_signal(sign)
+            process.wait(30)
 
     def url(self, database: str = "postgres") -> str:
         """SQLAlchemy's URL of one of its databases."""
@@ -44,6 +63,14 @@ class Postgres:
         with _connect(self.port) as connection:
             connection.autocommit = True
             connection.execute(statement)
+
+    @contextmanager
+    def ledger(self) -> Iterator[str]:
+        """A fresh database with the ledger's tables; its URL."""
+        name = f"ledger_{os.getpid()}_{next(_numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        yield self.url(name)
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def binaries() -> Path | None:
@@ -66,13 +93,18 @@ def start() -> Iterator[Postgres]:
         user = _owner(home)
         _initialise(folder, home, user)
         port = _free_port()
-        process = _launch(folder, home, port, user)
-        try:
+
+        def launch() -> subprocess.Popen[bytes]:
+            process = _launch(folder, home, port, user)
             _wait(process, port, home)
-            yield Postgres("127.0.0.1", port, process)
+            return process
+
+        server = Postgres("127.0.0.1", port, launch)
+        try:
+            server.start()
+            yield server
         finally:
-            process.send_signal(signal.SIGINT)  # fast shutdown
-            process.wait(30)
+            server.stop()
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

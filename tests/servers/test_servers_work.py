@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conveyor.testing.plugin import requires
 from servers import moto, sshd
+from servers.fake_gcs import FakeGcs
+from servers.pgbouncer import Bouncer
+from servers.postgres import Postgres
+from servers.rabbitmq import RabbitServer
+from servers.redis_server import RedisServer
 from servers.s3 import S3Server
 from servers.ssh import SshServer
 
@@ -86,6 +92,56 @@ def test_sftp_disk_can_be_filled() -> None:
         assert (server.root / "small.txt").read_bytes() == b"hello"
         with pytest.raises(OSError, match="Failure"):
             _put(server, f"{server.base}/large.txt", b"x" * (2 << 20))
+
+
+def test_redis_takes_a_key(the_redis_server: RedisServer) -> None:
+    client = the_redis_server.client()
+    client.set("a", b"1")
+    assert client.get("a") == b"1"
+    client.close()
+
+
+def test_rabbitmq_keeps_a_durable_message_over_a_restart(rabbitmq_server: RabbitServer) -> None:
+    import pika
+
+    def channel() -> Any:
+        return pika.BlockingConnection(pika.URLParameters(rabbitmq_server.url)).channel()
+
+    first = channel()
+    first.queue_declare("works", durable=True)
+    first.basic_publish("", "works", b"hello", pika.BasicProperties(delivery_mode=2))
+    first.connection.close()
+    rabbitmq_server.restart()
+    second = channel()
+    assert second.basic_get("works", auto_ack=True)[2] == b"hello"
+    second.connection.close()
+
+
+def test_pgbouncer_gives_a_connection_away_for_each_transaction(
+    pgbouncer_server: Bouncer, postgres_server: Postgres
+) -> None:
+    import psycopg
+
+    url = pgbouncer_server.url("postgres").replace("+psycopg", "")
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT pg_backend_pid()").fetchone()
+        assert row is not None
+        assert row[0] != connection.info.backend_pid  # the pooler makes one up
+
+
+def test_postgres_comes_back_with_its_data(postgres_server: Postgres) -> None:
+    postgres_server.execute("CREATE TABLE kept (a int)")
+    postgres_server.stop()
+    postgres_server.start()
+    postgres_server.execute("DROP TABLE kept")
+
+
+def test_a_gcs_bucket_can_be_made(gcs_server: FakeGcs) -> None:
+    import urllib.request
+
+    gcs_server.create_bucket("works")
+    with urllib.request.urlopen(f"{gcs_server.url}/storage/v1/b/works", timeout=10) as answer:
+        assert answer.status == 200
 
 
 def test_a_server_does_not_outlive_the_tests(tmp_path: Path) -> None:
