@@ -48,6 +48,7 @@ __all__ = [
     "OAuthProvider",
     "Options",
     "Parcel",
+    "PreparesPlace",
     "Receipt",
     "Rotation",
     "Scope",
@@ -405,6 +406,25 @@ class TrustsServer(Protocol):
 
         Raises:
             DeliveryError: CONFIG, when the config pins a key itself, which then decides.
+        """
+
+
+@runtime_checkable
+class PreparesPlace(Protocol):
+    """What a connector has beside :class:`Connector` when a sign-in is the moment to make or find its folder.
+
+    Some sign-ins see only what the application itself has made: then there is no folder to choose before.
+    ``conveyor connect`` calls it, with the new login, for each destination of the account.
+    """
+
+    def prepare(self, context: AttemptContext) -> str:
+        """Make sure that the configured folder is there and can be written to; create it where it may be.
+
+        Returns:
+            Where files will go, for a person: ``folder Conveyor (id 1Zx…)``.
+
+        Raises:
+            DeliveryError: CONFIG, when the sign-in does not let it be seen, with a hint what to do.
         """
 
 

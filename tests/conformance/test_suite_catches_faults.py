@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from servers.process import python_path
 
 HERE = Path(__file__).parent / "planted"
 sys.path.append(str(HERE))
@@ -27,7 +28,7 @@ IDS = [fault.name for fault in FAULTS]
 def _run(folder: Path, *, whole: bool) -> Outcomes:
     """Run the suites of the faulty connectors; returns failures by fault and test."""
     results = folder / "results.json"
-    env = {**os.environ, "PYTHONPATH": str(HERE), "CONVEYOR_PLANTED_RESULTS": str(results)}
+    env = {**os.environ, "PYTHONPATH": python_path(HERE), "CONVEYOR_PLANTED_RESULTS": str(results)}
     if whole:
         env["CONVEYOR_PLANTED_WHOLE"] = "1"
     config = folder / "pytest.ini"

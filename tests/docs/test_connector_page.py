@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from servers.process import python_path
+
 PAGE = Path(__file__).parents[2] / "docs" / "writing-a-connector.md"
 BLOCK = re.compile(r"^```python[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -19,7 +21,7 @@ def test_the_connector_on_the_page_passes_the_suite(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_folder_connector.py"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": python_path(tmp_path)},
         capture_output=True,
         text=True,
         timeout=300,
@@ -48,7 +50,7 @@ def test_the_connector_on_the_page_can_be_configured(tmp_path: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "conveyor", *words],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            env={**os.environ, "PYTHONPATH": python_path(tmp_path)},
             capture_output=True,
             text=True,
             timeout=90,

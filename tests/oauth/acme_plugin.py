@@ -90,5 +90,8 @@ class AcmeConnector:
     def check(self, context: AttemptContext) -> CheckReport:
         return CheckReport((CheckStep("log in", True, self._call()),))
 
+    def prepare(self, context: AttemptContext) -> str:
+        return f"folder of {self._call()}"
+
     def close(self) -> None:
         self._pool.clear()

@@ -17,6 +17,7 @@ from cli.commandline import PATIENCE, CommandLine, Ended
 from servers import oauth_server
 from servers.oauth_rules import Rules
 from servers.oauth_server import Fault, OAuthServer
+from servers.process import python_path
 
 from conveyor.contract import Rotation
 
@@ -53,7 +54,7 @@ def line(tmp_path: Path, server: OAuthServer) -> CommandLine:
     browser = tmp_path / "browser.py"
     browser.write_text(BROWSER)
     made = CommandLine(tmp_path)
-    made.environment |= {"PYTHONPATH": str(plugins), "BROWSER": f"{sys.executable} {browser} %s"}
+    made.environment |= {"PYTHONPATH": python_path(plugins), "BROWSER": f"{sys.executable} {browser} %s"}
     destinations = "".join(DESTINATION.format(name=name, url=server.url) for name in ("photos", "albums"))
     config = f"network: {{allow_private: [127.0.0.0/8]}}\ndestinations:\n{destinations}"
     (tmp_path / "conveyor.yaml").write_text(config)
@@ -80,6 +81,8 @@ def test_sign_in_deliver_revoke_hold_and_sign_in_again(line: CommandLine, server
         "account": "ann@example.org",
         "account_id": "id-ann",
         "destinations": ["photos", "albums"],
+        "places": {"photos": "folder of id-ann", "albums": "folder of id-ann"},
+        "problems": [],
     }
     file = str(line.file("a.jpg"))
     for name in ("photos", "albums"):
@@ -110,6 +113,20 @@ def test_sign_in_deliver_revoke_hold_and_sign_in_again(line: CommandLine, server
     assert line.run("run", "--until-idle").code == 0
     assert line.rows("SELECT status, count(*) FROM deliveries GROUP BY 1") == [("delivered", 4)]
     assert_hidden(line, server, connected, ran, held, status)
+
+
+def test_a_folder_that_cannot_be_prepared_is_told_and_the_login_stays(
+    line: CommandLine, server: OAuthServer
+) -> None:
+    # The first answer says who has signed in, the second prepares the first destination.
+    server.faults.append(Fault("/me", after=1, answer=(403, {"error": "out_of_sight"})))
+    ended = line.run("connect", "photos")
+    assert ended.code == 1
+    assert "connected: photos, albums → ann@example.org" in ended.out
+    assert "albums: folder of id-ann" in ended.out
+    assert "photos: HTTP 403" in ended.err
+    (listed,) = line.run("connections", "--json").json
+    assert listed["state"] == "ok"
 
 
 def paste(line: CommandLine, *words: str, change: Any = lambda text: text) -> Ended:

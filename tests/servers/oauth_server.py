@@ -27,6 +27,7 @@ class Fault:
         lost: The request is carried out and the answer thrown away.
         cut: The connection is closed and the request unheeded.
         headers: Added to ``answer``.
+        after: So many requests of the route go unharmed first.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Fault:
     lost: bool = False
     cut: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    after: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,10 @@ class OAuthServer:
     def fault(self, path: str) -> Fault | None:
         """Take the fault for a request of this route."""
         for fault in self.faults:
-            if fault.path == path:
+            if fault.path != path:
+                continue
+            fault.after -= 1
+            if fault.after < 0:
                 self.faults.remove(fault)
                 return fault
         return None

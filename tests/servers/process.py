@@ -35,6 +35,11 @@ class NotReady(Exception):
     """The server ended or did not listen in time; the message holds the end of its log."""
 
 
+def python_path(*folders: Path) -> str:
+    """These folders before what PYTHONPATH says already."""
+    return os.pathsep.join(filter(None, (*map(str, folders), os.environ.get("PYTHONPATH"))))
+
+
 def program(name: str) -> str | None:
     """A program of this virtual environment or of the system."""
     places = (str(Path(sys.executable).parent), "/usr/sbin", "/sbin", os.environ.get("PATH", ""))

@@ -14,6 +14,7 @@ from servers import moto, sshd
 from servers.fake_gcs import FakeGcs
 from servers.pgbouncer import Bouncer
 from servers.postgres import Postgres
+from servers.process import python_path
 from servers.rabbitmq import RabbitServer
 from servers.redis_server import RedisServer
 from servers.s3 import S3Server
@@ -156,7 +157,7 @@ def test_a_server_does_not_outlive_the_tests(tmp_path: Path) -> None:
         "with rclone.start_s3() as server:\n"
         "    print(server.port, flush=True); time.sleep(600)\n"
     )
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "TMPDIR": str(tmp_path)}
+    env = {**os.environ, "PYTHONPATH": python_path(Path(__file__).parent.parent), "TMPDIR": str(tmp_path)}
     tests = subprocess.Popen([sys.executable, "-c", script], env=env, stdout=subprocess.PIPE, text=True)
     assert tests.stdout is not None
     with tests.stdout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from conveyor.contract import AttemptCancelled, CheckStep, DeliveryError, Log
+from conveyor.contract import AttemptCancelled, CheckStep, Connector, DeliveryError, Log, PreparesPlace
 from conveyor.delivery.cleaner import CleanupContext
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ class TimedContext(CleanupContext):
             yield
         finally:
             self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - began
+
+
+Act = Callable[[Connector, Outcome, TimedContext], None]
+"""What is done with an open connector."""
 
 
 class Checks:
@@ -137,6 +142,23 @@ class Checks:
 
     def check(self, destination: Destination) -> Outcome:
         """Check one destination."""
+
+        def act(connector: Connector, outcome: Outcome, context: TimedContext) -> None:
+            outcome.steps = connector.check(context).steps
+
+        return self._guarded(destination, act)
+
+    def prepare(self, destination: Destination) -> Outcome:
+        """Have one destination make or find its folder, where its connector does that."""
+
+        def act(connector: Connector, outcome: Outcome, context: TimedContext) -> None:
+            if isinstance(connector, PreparesPlace):
+                outcome.steps = (CheckStep("prepare", True, connector.prepare(context)),)
+
+        return self._guarded(destination, act)
+
+    def _guarded(self, destination: Destination, act: Act) -> Outcome:
+        """Open a connector, let ``act`` use it, and note how that went."""
         from conveyor import log
         from conveyor.redact import Redactor, secrets_of
 
@@ -150,7 +172,9 @@ class Checks:
         self._contexts.add(context)
         began = time.monotonic()
         try:
-            self._try(destination, outcome, context)
+            with contextlib.closing(self._open(destination)) as connector:
+                act(connector, outcome, context)
+            outcome.ok = True
         except DeliveryError as error:
             hint = redact.message(error.hint) if error.hint else None
             outcome.failed(redact.message(error.message), hint, str(error.kind))
@@ -166,11 +190,3 @@ class Checks:
         outcome.seconds = time.monotonic() - began
         outcome.phases = context.phases
         return outcome
-
-    def _try(self, destination: Destination, outcome: Outcome, context: TimedContext) -> None:
-        connector = self._open(destination)
-        try:
-            outcome.steps = connector.check(context).steps
-            outcome.ok = True
-        finally:
-            connector.close()

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from servers.process import python_path
 from servers.standins.kit import running
 
 TESTS = Path(__file__).resolve().parents[2]
@@ -24,13 +25,12 @@ TESTS = Path(__file__).resolve().parents[2]
 @contextmanager
 def launched(name: str) -> Iterator[dict[str, Any]]:
     """Run the stand-in of that ``module:class``; yields its facts."""
-    path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(
         [sys.executable, "-m", __name__, name],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": python_path(TESTS)},
         start_new_session=True,  # Ctrl-C is for whoever launched it
     )
     with process:

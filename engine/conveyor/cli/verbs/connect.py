@@ -11,17 +11,21 @@ from conveyor.cli import reading, session
 from conveyor.errors import ConveyorError, Exit, UsageError
 
 if TYPE_CHECKING:
+    from conveyor.cli.checks import Outcome
     from conveyor.config import Destination
     from conveyor.installation import Installation
     from conveyor.oauth.application import Application, Granted
     from conveyor.oauth.enrolment import Enrolment
+
+PATIENCE = 60.0
+"""Seconds that a destination gets to make or find its folder."""
 
 HELP = """Sign in to the account of a destination, and let what waited for it go on.
 
 Opens the provider's page in the browser and waits for it to come back to this machine. With --no-browser the
 address is printed; open it anywhere, and paste the address where the browser ended. With --device, where the
 provider has it, a short code is typed at another device. All destinations with the same `connection` are
-signed in at once.
+signed in at once. Then each makes or finds its folder, where its type does that.
 
 Example: conveyor connect holiday-drive
 """
@@ -60,19 +64,40 @@ def connect(
             )
         except (Refused, NoAnswer) as error:
             raise as_error(error, chosen.id) from None
+        prepared = _prepare(installation, names)
     if as_json:
         document = {
             "connection": enrolment.connection,
             "account": enrolment.account.name,
             "account_id": enrolment.account.id,
             "destinations": names,
+            "places": {each.destination: each.steps[0].detail for each in prepared if each.steps},
+            "problems": [each.as_dict() for each in prepared if not each.ok],
         }
         session.print_json(document)
-        return
+    else:
+        _show(enrolment, names, prepared)
+    raise typer.Exit(Exit.OK if all(each.ok for each in prepared) else Exit.FAILED)
+
+
+def _show(enrolment: Enrolment, names: list[str], prepared: list[Outcome]) -> None:
     who = enrolment.account.name or enrolment.account.id or "the account"
     typer.echo(f"connected: {', '.join(names)} → {who}")
-    typer.echo(f"try it out: conveyor test {chosen.id}")
-    raise typer.Exit(Exit.OK)
+    for each in prepared:
+        if each.steps:
+            typer.echo(f"{each.destination}: {each.steps[0].detail}")
+        elif not each.ok:
+            typer.echo(str(ConveyorError(f"{each.destination}: {each.error}", cure=each.cure)), err=True)
+    typer.echo(f"try it out: conveyor test {names[0]}")
+
+
+def _prepare(installation: Installation, names: list[str]) -> list[Outcome]:
+    """Have each destination of the account make or find its folder."""
+    from conveyor.cli.checks import Checks
+
+    checks = Checks(installation, PATIENCE)
+    destinations = (installation.known(name) for name in names)
+    return [checks.prepare(each) for each in destinations if each.problem is None]
 
 
 def _connect(
