@@ -1,9 +1,7 @@
 """The destination types that are installed, and how each is loaded when it is needed.
 
-A plugin is a module that implements the hook of :mod:`conveyor.hookspecs` and is named by an entry point of
-the group ``conveyor``. Listing types imports the plugins' spec modules, no SDK. A plugin that does not load,
-raises or announces nonsense is reported in ``Registry.problems`` and takes nothing else down
-(pluggy's own ``load_setuptools_entrypoints`` lets one failing import end the program).
+:mod:`conveyor.plugins` finds and loads the plugins that announce them. Listing types imports the plugins'
+spec modules, no SDK. What is announced and cannot be used is reported in ``Registry.problems``.
 """
 
 from __future__ import annotations
@@ -23,20 +21,16 @@ from conveyor.contract import (
 )
 from conveyor.errors import ConveyorError, Exit, Problem
 from conveyor.nearest import did_you_mean
+from conveyor.plugins import Plugin, Plugins, installed
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+    from pathlib import Path
 
     from conveyor.config.options import Options
 
 Factory = Callable[[Any, ConnectorEnv], Connector]
 """``factory(options, env) -> Connector``; the options are an instance of the type's own model."""
-
-GROUP = "conveyor"
-"""The entry-point group."""
-
-BUILTIN = "builtin"
-"""The entry point of the connectors that come with Conveyor; loaded first, so that none can replace it."""
 
 
 class UnknownTypeError(ConveyorError):
@@ -66,12 +60,45 @@ class Registry:
         self._models: dict[str, type[Options]] = {}
         self._factories: dict[str, Factory] = {}
         self._distributions: dict[str, str] = {}
+        self._origins: dict[str, str] = {}
         self._lock = threading.Lock()
+        self.plugins = Plugins()
         self.problems: list[Problem] = list(problems)
         for spec in specs:
             self.add(spec)
         for provider in providers:
             self.add_provider(provider)
+
+    def load_file(self, path: Path) -> Plugin:
+        """Load a plugin that is one file, and take what it announces; once only."""
+        known = self.plugins.at(path)
+        if known is None:
+            known = self.plugins.load_file(path)
+            if known.problem is None:
+                self.admit(known)
+        return known
+
+    def admit(self, plugin: Plugin) -> None:
+        """Take what a plugin announces; what is wrong with it goes to ``problems``."""
+        if plugin.problem is not None:
+            self.problems.append(Problem(plugin.problem, cure=plugin.cure))
+            return
+        for spec in self._announced(plugin, "conveyor_connectors"):
+            self.add(spec, plugin=plugin.name, distribution=plugin.distribution)
+        for provider in self._announced(plugin, "conveyor_oauth_providers"):
+            self.add_provider(provider, plugin=plugin.name)
+
+    def _announced(self, plugin: Plugin, hook: str) -> list[Any]:
+        try:
+            return self.plugins.announced(plugin, hook)
+        except (Exception, SystemExit) as error:
+            cure = "update or uninstall it; the other destination types work"
+            self._complain(plugin.name, f"{hook}: {_named(error)}", cure)
+            return []
+
+    def _complain(self, plugin: str, complaint: str, cure: str | None = None) -> None:
+        self.problems.append(Problem(f"plugin {plugin!r}: {complaint}", cure=cure))
+        self.plugins.refuse(plugin, complaint, cure)
 
     def add_provider(self, provider: OAuthProvider, *, plugin: str = "given") -> None:
         """Announce a provider of accounts; what is wrong with it goes to ``problems``."""
@@ -82,7 +109,7 @@ class Registry:
         else:
             self._providers[provider.name] = provider
             return
-        self.problems.append(Problem(f"plugin {plugin!r}: {complaint}"))
+        self._complain(plugin, complaint)
 
     def provider(self, name: str) -> OAuthProvider:
         """The provider of this name.
@@ -109,14 +136,19 @@ class Registry:
             complaint = f"type {spec.type!r} is there already; the first one is kept"
         if complaint is None:
             self._specs[spec.type] = spec
+            self._origins[spec.type] = plugin
             if distribution is not None:
                 self._distributions[spec.type] = distribution
         else:
-            self.problems.append(Problem(f"plugin {plugin!r}: {complaint}"))
+            self._complain(plugin, complaint)
 
     def types(self) -> list[str]:
         """All types, sorted."""
         return sorted(self._specs)
+
+    def brought_by(self, plugin: str) -> list[str]:
+        """The types that this plugin announced, sorted."""
+        return sorted(name for name, origin in self._origins.items() if origin == plugin)
 
     def specs(self) -> list[ConnectorSpec]:
         """All specs, sorted by type."""
@@ -181,48 +213,10 @@ def default_registry(entry_points: Sequence[EntryPoint] | None = None) -> Regist
     Args:
         entry_points: The plugins to load; by default those of all installed distributions.
     """
-    from importlib.metadata import entry_points as installed
-
-    import pluggy
-
-    from conveyor import hookspecs
-
-    if entry_points is None:
-        entry_points = list(installed(group=GROUP))
     registry = Registry()
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    for entry in sorted(entry_points, key=lambda e: (e.name != BUILTIN, e.name)):
-        try:
-            specs, providers = _asked(manager, entry)
-        except (Exception, SystemExit) as error:  # a plugin may fail in any way; the rest must go on
-            registry.problems.append(
-                Problem(
-                    f"plugin {entry.name!r} ({entry.value}) cannot be loaded: {_named(error)}",
-                    cure="update or uninstall it; the other destination types work",
-                )
-            )
-            continue
-        for spec in specs:
-            registry.add(spec, plugin=entry.name, distribution=entry.dist.name if entry.dist else None)
-        for provider in providers:
-            registry.add_provider(provider, plugin=entry.name)
+    for entry in installed(entry_points):
+        registry.admit(registry.plugins.load(entry))
     return registry
-
-
-def _asked(manager: Any, entry: EntryPoint) -> tuple[list[ConnectorSpec], list[OAuthProvider]]:
-    """Import one plugin and ask it alone: a hook called on all would end at the first that raises."""
-    plugin = entry.load()
-    others = [known for known in manager.get_plugins() if known is not plugin]
-    manager.register(plugin, name=entry.name)
-    try:
-        manager.check_pending()
-        specs = manager.subset_hook_caller("conveyor_connectors", remove_plugins=others)()
-        providers = manager.subset_hook_caller("conveyor_oauth_providers", remove_plugins=others)()
-        return [each for some in specs for each in some], [each for some in providers for each in some]
-    except BaseException:
-        manager.unregister(plugin)
-        raise
 
 
 def _named(error: BaseException) -> str:

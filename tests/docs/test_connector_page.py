@@ -6,8 +6,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from servers.process import python_path
 
 PAGE = Path(__file__).parents[2] / "docs" / "writing-a-connector.md"
@@ -33,20 +35,40 @@ def test_the_connector_on_the_page_passes_the_suite(tmp_path: Path) -> None:
     assert int(passed[1]) > 70, done.stdout
 
 
-def test_the_connector_on_the_page_can_be_configured(tmp_path: Path) -> None:
-    connector, *_ = BLOCK.findall(PAGE.read_text())
-    (tmp_path / "folder_connector.py").write_text(connector)
-    dist = tmp_path / "folder_connector-1.dist-info"
+def packaged(folder: Path) -> str:
+    """Install the connector beside the config, as a distribution with an entry point."""
+    dist = folder / "folder_connector-1.dist-info"
     dist.mkdir()
     (dist / "METADATA").write_text("Metadata-Version: 2.1\nName: folder-connector\nVersion: 1\n")
     (dist / "entry_points.txt").write_text("[conveyor]\nfolder = folder_connector\n")
+    return ""
+
+
+def one_file(folder: Path) -> str:
+    """Name the connector's file in the config; it lies where Python would not look for it."""
+    (folder / "folder_connector.py").rename(folder / "plugins" / "folder_connector.py")
+    return "plugins: [plugins/folder_connector.py]\n"
+
+
+@pytest.mark.parametrize("install", [packaged, one_file])
+def test_the_connector_on_the_page_can_be_configured(tmp_path: Path, install: Callable[[Path], str]) -> None:
+    connector, *_ = BLOCK.findall(PAGE.read_text())
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "folder_connector.py").write_text(connector)
+    settings = install(tmp_path)
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     (tmp_path / "photo.jpg").write_bytes(b"a photo")
     (tmp_path / "conveyor.yaml").write_text(
-        f"default_destinations: [inbox]\ndestinations:\n  inbox: {{type: folder, root: {inbox}}}\n"
+        f"{settings}default_destinations: [inbox]\ndestinations:\n  inbox: {{type: folder, root: {inbox}}}\n"
     )
-    for words in (["send", "photo.jpg", "--session", "s", "--wait"], ["test", "inbox"]):
+    commands = (
+        ["send", "photo.jpg", "--session", "s"],
+        ["run", "--until-idle", "--processes", "2"],
+        ["test", "inbox"],
+        ["plugins"],
+    )
+    for words in commands:
         done = subprocess.run(
             [sys.executable, "-m", "conveyor", *words],
             cwd=tmp_path,
@@ -57,4 +79,5 @@ def test_the_connector_on_the_page_can_be_configured(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
+    assert "folder" in done.stdout
     assert [path.read_bytes() for path in inbox.rglob("*") if path.is_file()] == [b"a photo"]

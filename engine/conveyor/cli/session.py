@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from conveyor.installation import Installation
+    from conveyor.registry import Registry
 
 
 @dataclass
@@ -33,6 +34,28 @@ class Session:
         from conveyor import log
 
         log.configure(json=self.log_json, level=self.log_level)
+
+    def registry(self) -> Registry:
+        """The destination types of all installed plugins and, where there is a config, of its own files.
+
+        Raises:
+            ConfigError: The config that was asked for is missing.
+        """
+        from conveyor.config import load
+        from conveyor.errors import ConfigError
+        from conveyor.installation import config_path
+        from conveyor.registry import default_registry
+
+        registry = default_registry()
+        try:
+            path = config_path(self.config)
+        except ConfigError:
+            if self.config is not None:
+                raise
+            return registry
+        with suppress(ConfigError):  # its mistakes are the other verbs' business
+            load(path, registry=registry)
+        return registry
 
     @contextmanager
     def installation(self) -> Iterator[Installation]:

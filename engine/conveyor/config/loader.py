@@ -122,6 +122,7 @@ class _Reading:
         """Do it all."""
         root = self._read(self.path, self.shown)
         settings, tree = self._settings(root)
+        broken = self._plugins(settings, tree)
         self._sections(root)
         self._included(settings, tree)
         builder = Builder(
@@ -133,7 +134,7 @@ class _Reading:
         )
         built, quarantined = self._build(builder, known)
         unknown = self._unknown_defaults(settings, tree, built)
-        milder = (*quarantined, *unknown)
+        milder = (*broken, *quarantined, *unknown)
         if self.problems or (strict and milder):
             raise ConfigError(_in_order((*self.problems, *milder)))
         source = YamlSource(Snapshot.of(built, builder))
@@ -174,6 +175,16 @@ class _Reading:
             usable = {key: value for key, value in data.items() if key not in wrong}
             settings = Settings.model_validate(usable, context=context)
         return settings, tree
+
+    def _plugins(self, settings: Settings, tree: Node) -> list[Problem]:
+        """Load the plugins that are files; the destinations of one that cannot be loaded are quarantined."""
+        problems = []
+        for index, path in enumerate(settings.plugins):
+            plugin = self.registry.load_file(path)
+            if plugin.problem is not None:
+                place: TreePath = ("plugins", index)
+                problems.append(problem_at(plugin.problem, tree.place(place), place, cure=plugin.cure))
+        return problems
 
     def _included(self, settings: Settings, tree: Node) -> None:
         include = tree.child("include")

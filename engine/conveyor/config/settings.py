@@ -204,6 +204,9 @@ class Settings(Options):
     defaults: DefaultsSettings = Field(
         DefaultsSettings(), description="Policies of destinations that do not set their own."
     )
+    plugins: tuple[LocalPath, ...] = Field(
+        (), description="Plugins that are one file each, not installed as packages: `[./my_connector.py]`."
+    )
     include: tuple[str, ...] = Field(
         (), description="Further files with `destinations` and `presets`, as glob patterns."
     )

@@ -20,6 +20,7 @@ FILES = (
     "connect",
     "connections",
     "connectors",
+    "plugins",
     "render",
     "listen",
     "upkeep",

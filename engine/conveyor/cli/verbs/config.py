@@ -175,9 +175,8 @@ def _missing(config: Config) -> list[Problem]:
 # --- schema --------------------------------------------------------------------------------------
 
 
-def schema() -> None:
+def schema(context: typer.Context) -> None:
     """Print the JSON Schema."""
     from conveyor.config.schema import json_schema
-    from conveyor.registry import default_registry
 
-    session.print_json(json_schema(default_registry()))
+    session.print_json(json_schema(session.of(context).registry()))

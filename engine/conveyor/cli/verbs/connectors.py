@@ -30,9 +30,7 @@ def connectors(context: typer.Context, json: filters.Json = False) -> None:
     """List the destination types that are installed; `connectors show TYPE` tells all about one."""
     if context.invoked_subcommand is not None:
         return
-    from conveyor.registry import default_registry
-
-    registry = default_registry()
+    registry = session.of(context).registry()
     if json:
         session.print_json([_brief(spec) for spec in registry.specs()])
     else:
@@ -48,6 +46,7 @@ def _brief(spec: ConnectorSpec) -> dict[str, Any]:
 
 @group.command("show", epilog=_EXAMPLES)
 def show(
+    context: typer.Context,
     type_: Annotated[str, typer.Argument(metavar="TYPE", help="The word in the YAML, for instance s3.")],
     json: filters.Json = False,
 ) -> None:
@@ -55,9 +54,8 @@ def show(
     from dataclasses import asdict
 
     from conveyor.config.describe import describe_options
-    from conveyor.registry import default_registry
 
-    registry = default_registry()
+    registry = session.of(context).registry()
     spec = registry.spec(type_)
     options = describe_options(registry.options_model(type_))
     missing = _missing(registry, type_)
