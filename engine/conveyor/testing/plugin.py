@@ -18,6 +18,20 @@ MISSING = "not installed: "
 """How the reason of a skip begins when a server's package is missing. Under ``CI=true`` it is a failure."""
 
 
+PROPERTY = "conveyor"
+"""Under this name each test of a suite tells the connector it is about."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option for the report."""
+    parser.getgroup("conveyor").addoption(
+        "--conveyor-report",
+        metavar="FILE",
+        help="Write what each conformance suite ran and skipped, and what the connector promises: "
+        "Markdown for a README, or JSON when FILE ends in .json.",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the suite's markers and the summary."""
     config.addinivalue_line("markers", "connector_suite: part of a connector's conformance suite")
@@ -45,6 +59,7 @@ class _Summary:
         self._ran: Counter[str] = Counter()
         self._skips: dict[str, Counter[str]] = defaultdict(Counter)
         self._missing: Counter[str] = Counter()
+        self._results: list[dict[str, Any]] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.skipped and _reason(report).startswith(MISSING):
@@ -52,6 +67,8 @@ class _Summary:
         if "connector_suite" not in report.keywords:
             return
         suite = report.nodeid.rpartition("::")[0]
+        if report.when == "call" or report.failed or report.skipped:
+            self._results.append(_result(report, suite))
         if report.skipped:
             self._skips[suite][_reason(report)] += 1
         elif report.when == "call" or report.failed:
@@ -76,6 +93,10 @@ class _Summary:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if place := self._config.getoption("--conveyor-report"):
+            from conveyor.testing.report import write
+
+            write(place, self._results)
         if self._empty() and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -90,6 +111,17 @@ class _Summary:
             for suite in sorted(self._skips)
             if not self._ran[suite] and not all(reason.startswith(MISSING) for reason in self._skips[suite])
         ]
+
+
+def _result(report: pytest.TestReport, suite: str) -> dict[str, Any]:
+    """One test's end, as the report takes it."""
+    return {
+        "suite": suite,
+        "test": report.nodeid.rpartition("::")[2],
+        "outcome": report.outcome,
+        "detail": _reason(report) if report.skipped else report.longreprtext.strip() if report.failed else "",
+        "about": next((value for name, value in report.user_properties if name == PROPERTY), None),
+    }
 
 
 def _reason(report: pytest.TestReport) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from conveyor.testing.attempts import Attempt, attempt
 from conveyor.testing.bench import Bench
 from conveyor.testing.content import SourceStream, read_all
 from conveyor.testing.parcels import make_parcel
+from conveyor.testing.plugin import PROPERTY
 from conveyor.testing.suite.promises import keeps
 
 _FLAGS = ("atomic", "create_only", "resumable", "find", "digest", "max_size", "deletes", "observable")
@@ -27,6 +29,21 @@ _ABILITIES = (
 )
 
 
+def about(bench: Bench) -> str:
+    """What the report says of the connector; text, since it travels between test processes."""
+    from conveyor.cli.verbs.connectors import in_words
+
+    spec = bench.spec
+    return json.dumps(
+        {
+            "type": spec.type,
+            "summary": spec.summary,
+            "contract": spec.contract,
+            "capabilities": list(in_words(spec.capabilities)),
+        }
+    )
+
+
 class SuitePart:
     """Base of the suite's parts. A subclass of the whole suite provides the fixture ``bench``."""
 
@@ -38,6 +55,7 @@ class SuitePart:
     @pytest.fixture(autouse=True)
     def _chosen_and_clean(self, request: pytest.FixtureRequest, bench: Bench) -> Iterator[None]:
         """Skip what does not apply, with the reason; start from an empty destination."""
+        request.node.user_properties.append((PROPERTY, about(bench)))
         exempt = bench.exempt.get(request.node.originalname)
         if exempt is not None:
             pytest.skip(f"{request.node.originalname}: {exempt}")
