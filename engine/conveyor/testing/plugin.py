@@ -119,9 +119,15 @@ def _result(report: pytest.TestReport, suite: str) -> dict[str, Any]:
         "suite": suite,
         "test": report.nodeid.rpartition("::")[2],
         "outcome": report.outcome,
-        "detail": _reason(report) if report.skipped else report.longreprtext.strip() if report.failed else "",
+        "detail": _reason(report) if report.skipped else _failure(report) if report.failed else "",
         "about": next((value for name, value in report.user_properties if name == PROPERTY), None),
     }
+
+
+def _failure(report: pytest.TestReport) -> str:
+    """The text of a failure, without the line that xdist puts before it."""
+    lines = report.longreprtext.strip().splitlines()
+    return "\n".join(lines[1:] if lines and lines[0].startswith("[gw") else lines)
 
 
 def _reason(report: pytest.TestReport) -> str:
