@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = "conveyor.yaml"
 CONFIG_VARIABLE = "CONVEYOR_CONFIG"
 
+SPARE_CONNECTIONS = 8
+"""To a ledger on a server, beside one for each thread: heartbeat, outcomes, housekeeping, dispatcher."""
+
 EXPIRE_AFTER = 7 * 86400.0
 """Seconds that work for a destination which is not configured any more may still wait."""
 
@@ -59,12 +62,18 @@ class Installation:
         from conveyor.payloads import LocalStore
 
         self.config = config
-        self.clock = clock or SystemClock()
         settings = config.settings
         embedded = settings.ledger.startswith("sqlite:")
         key = settings.key.value.get_secret_value() if settings.key.value else None
         self.keyring = Keyring.load(key, file=settings.key.file, create=embedded)
-        self.ledger: Ledger = open_ledger(settings.ledger, clock=self.clock, keyring=self.keyring)
+        self.ledger: Ledger = open_ledger(
+            settings.ledger,
+            clock=clock or SystemClock(),
+            keyring=self.keyring,
+            connections=settings.workers.threads + SPARE_CONNECTIONS,
+            direct=settings.ledger_direct,
+        )
+        self.clock = self.ledger.clock
         self.payloads: LocalStore = LocalStore(settings.payloads, clock=self.clock)
         self.source: DestinationSource = _sources(config, self.ledger)
         self._reloader: Reloader | None = None

@@ -45,6 +45,7 @@ def start(server: Postgres) -> Iterator[Bouncer]:
                 f"[pgbouncer]\nlisten_addr = {bouncer.host}\nlisten_port = {bouncer.port}\n"
                 f"unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {users}\n"
                 "pool_mode = transaction\ndefault_pool_size = 8\nmax_client_conn = 200\n"
+                "server_login_retry = 1\nquery_wait_timeout = 5\n"
             )
             user = None
             if os.geteuid() == 0:

@@ -30,6 +30,12 @@ def _ledger_url(url: str, info: ValidationInfo) -> str:
     raise ValueError("expected sqlite:///path/to/file.db or postgresql+psycopg://user:password@host/database")
 
 
+def _direct_url(url: str) -> str:
+    if not url.startswith(POSTGRESQL):
+        raise ValueError("expected postgresql+psycopg://user:password@host/database")
+    return url
+
+
 def _broker_url(url: str) -> str:
     if url != "ledger":
         raise ValueError("this version has the broker 'ledger' (the deliveries table itself) and no other")
@@ -176,6 +182,13 @@ class Settings(Options):
         repr=False,
         json_schema_extra={"secret": True},
         description="The database: sqlite:///file.db, or postgresql+psycopg://… for many machines.",
+    )
+    ledger_direct: Annotated[str, AfterValidator(_direct_url)] | None = Field(
+        None,
+        repr=False,
+        json_schema_extra={"secret": True},
+        description="The same PostgreSQL database past a pooler: only where `ledger` leads through PgBouncer "
+        "in transaction mode, for LISTEN. Without it such a ledger is looked at ten times a second.",
     )
     broker: Annotated[str, AfterValidator(_broker_url)] = Field(
         "ledger", description="What wakes the workers; `ledger` is the deliveries table itself."

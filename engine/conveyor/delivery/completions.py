@@ -44,7 +44,7 @@ class Completions:
         self._written = written
         self._queue: deque[AttemptReport] = deque()
         self._wake = threading.Condition()
-        self._busy = 0
+        self._writing: Sequence[AttemptReport] = ()
         self._ending = False
         self._giving_up = False
         self.ledger_away = threading.Event()
@@ -70,7 +70,12 @@ class Completions:
     def idle(self) -> bool:
         """Nothing waits and nothing is being written."""
         with self._wake:
-            return not self._queue and not self._busy
+            return not self._queue and not self._writing
+
+    def waiting(self) -> list[AttemptReport]:
+        """The reports that are not written yet."""
+        with self._wake:
+            return [*self._queue, *self._writing]
 
     def stop(self, timeout: float) -> bool:
         """Write what waits and end; False when ``timeout`` seconds were not enough."""
@@ -91,12 +96,12 @@ class Completions:
                 if not self._queue:
                     return
                 group = [self._queue.popleft() for _ in range(min(GROUP, len(self._queue)))]
-                self._busy = len(group)
+                self._writing = group
             try:
                 written = self._write(group)
             finally:
                 with self._wake:
-                    self._busy = 0
+                    self._writing = ()
             if not written:
                 return
 

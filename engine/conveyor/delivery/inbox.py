@@ -60,6 +60,11 @@ class Inbox:
             self._out -= len(claims)
             return claims
 
+    def waiting(self) -> list[Claimed]:
+        """The claims that no thread has taken up yet; they stay."""
+        with self._lock:
+            return list(self._claims.values())
+
     def room(self) -> int:
         """How many claims may be taken now; 0 while it is not worth a transaction.
 

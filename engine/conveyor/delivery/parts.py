@@ -24,6 +24,7 @@ from conveyor.delivery.known import KnownDestinations
 from conveyor.delivery.loops import Loop
 from conveyor.delivery.placing import Placer
 from conveyor.delivery.pool import ConnectorPool
+from conveyor.delivery.strays import Strays
 from conveyor.delivery.watchdog import Watchdog
 from conveyor.ledger.records import AttemptOutcome, AttemptReport, Claimed
 from conveyor.log import EngineLog
@@ -117,8 +118,9 @@ class Parts:
             lease=settings.lease,
             clock=clock,
             log=self.log,
-            held=lambda held: self.watchdog.keep_only(held, shop.ledger.states.owns),
+            held=self._held,
         )
+        self._strays = Strays(self._in_hand)
         self.inbox = Inbox(settings.threads, self.SPARE_SHARE * settings.threads)
         self.dispatcher = Dispatcher(
             shop.ledger,
@@ -229,6 +231,19 @@ class Parts:
         for claim in claims:
             self.dispatcher.probe_of(claim)
             self.completions.put(given_back(claim, "not begun", now))
+
+    def _held(self, held: frozenset[tuple[str, int]]) -> None:
+        """What the ledger says is ours: stop attempts at the rest, give back what nobody here knows of."""
+        self.watchdog.keep_only(held, self.shop.ledger.states.owns)
+        strays = self._strays.among(held)
+        if strays:
+            self.log.warning("claims that nobody here knows of: given back", count=len(strays))
+            self.shop.ledger.claims.give_back(strays, self.clock.now(), look_first=True)
+
+    def _in_hand(self) -> frozenset[tuple[str, int]]:
+        claims = [*self.inbox.waiting(), *(attempt.claim for attempt in self.watchdog.running())]
+        reported = [(report.delivery_id, report.fence) for report in self.completions.waiting()]
+        return frozenset([*reported, *((claim.delivery_id, claim.fence) for claim in claims)])
 
     def _note(self, report: AttemptReport) -> None:
         """Claim nothing for a while after an attempt that this process was too unwell for."""

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["current_version", "migrate", "open_ledger"]
 
 
-def open_ledger(url: str, *, clock: Clock, keyring: Keyring | None = None) -> Ledger:
+def open_ledger(
+    url: str,
+    *,
+    clock: Clock,
+    keyring: Keyring | None = None,
+    connections: int = 16,
+    direct: str | None = None,
+) -> Ledger:
     """Open a ledger that is ready for use.
 
     A SQLite file is made when missing, and brought up to date by one process at a time. A PostgreSQL database
@@ -29,8 +36,11 @@ def open_ledger(url: str, *, clock: Clock, keyring: Keyring | None = None) -> Le
 
     Args:
         url: ``sqlite:///file`` or ``postgresql+psycopg://user:password@host/database``.
-        clock: The source of time of what the ledger stamps by itself.
+        clock: The source of time of what the ledger stamps by itself. Where it is the machine's own and the
+            ledger is on a server, the server's takes its place; the ledger's ``clock`` says which one counts.
         keyring: Needed for the memory and for destinations kept in the ledger; they are stored encrypted.
+        connections: To a server, at most so many at a time.
+        direct: URL of the same PostgreSQL database past a pooler in transaction mode, for LISTEN.
 
     Raises:
         LedgerError: It cannot be used: not current, of a newer version, read-only, no ledger at all …
@@ -38,7 +48,7 @@ def open_ledger(url: str, *, clock: Clock, keyring: Keyring | None = None) -> Le
     """
     from conveyor.ledger.facade import open_facade
 
-    return open_facade(url, clock=clock, keyring=keyring)
+    return open_facade(url, clock=clock, keyring=keyring, connections=connections, direct=direct)
 
 
 def migrate(url: str) -> str:

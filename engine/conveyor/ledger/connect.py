@@ -12,8 +12,13 @@ from conveyor.ledger.database import Database
 _FORMS = "use sqlite:///conveyor.db or postgresql+psycopg://user:password@host/database"
 
 
-def connect(url: str) -> Database:
+def connect(url: str, *, connections: int = 16, direct: str | None = None) -> Database:
     """Open the database; neither looks at its tables nor makes them.
+
+    Args:
+        url: Of the ledger.
+        connections: To a server, at a time.
+        direct: URL of the same database past a pooler.
 
     Raises:
         LedgerError: The URL is of no known form, or the database refuses.
@@ -32,5 +37,8 @@ def connect(url: str) -> Database:
     if driver in ("postgresql", "postgres", "postgresql+psycopg"):
         from conveyor.ledger.postgres import PostgresDatabase
 
-        return PostgresDatabase(parsed.set(drivername="postgresql+psycopg"))
+        past = None if direct is None else sa.make_url(direct).set(drivername="postgresql+psycopg")
+        return PostgresDatabase(
+            parsed.set(drivername="postgresql+psycopg"), connections=connections, direct=past
+        )
     raise LedgerError(f"a ledger on {driver!r} is not supported", cure=_FORMS)

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from conveyor.clock import Clock
 from conveyor.ledger.prepared import Prepared, Values
 
 Row = Mapping[str, Any]
@@ -51,6 +52,10 @@ class Database(abc.ABC):
 
         A database that tells nobody says so every now and then.
         """
+
+    def clock(self, base: Clock) -> Clock:
+        """The clock of due times and leases: ``base``, or one of the database that all machines share."""
+        return base
 
     @abc.abstractmethod
     def close(self) -> None:

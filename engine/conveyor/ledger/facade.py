@@ -35,6 +35,8 @@ class Ledger:
 
     def __init__(self, database: Database, *, clock: Clock, keyring: Keyring | None = None) -> None:
         self.database = database
+        self.clock = clock
+        """The time that due times and leases are measured by: the server's, where there is one."""
         self.submissions = Submissions(database)
         self.claims = Claims(database)
         self.outcomes = Outcomes(database)
@@ -69,10 +71,13 @@ class Ledger:
         self.close()
 
 
-def open_facade(url: str, *, clock: Clock, keyring: Keyring | None) -> Ledger:
+def open_facade(
+    url: str, *, clock: Clock, keyring: Keyring | None, connections: int, direct: str | None
+) -> Ledger:
     """See :func:`conveyor.ledger.open_ledger`."""
-    database = connect(url)
+    database = connect(url, connections=connections, direct=direct)
     try:
+        clock = database.clock(clock)
         if isinstance(database, SqliteDatabase):
             upgrade(database)
         else:

@@ -10,24 +10,54 @@ by id, destinations by id; a claim takes its destinations before its deliveries,
 from __future__ import annotations
 
 import os
+import select
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 import sqlalchemy as sa
 
+from conveyor.clock import Clock, SystemClock
 from conveyor.errors import LedgerError
 from conveyor.ledger.database import Database
 from conveyor.ledger.failures import DRIVER_ERRORS, translated
+from conveyor.ledger.listener import CHANNEL, Listener
 from conveyor.ledger.prepared import Prepared, Values
+from conveyor.ledger.servertime import ServerClock
 from conveyor.version import requirement
 
 CONNECT_TIMEOUT = 10
 LOCK_TIMEOUT = 30
+STATEMENT_TIMEOUT = 60
+IDLE_TIMEOUT = 60
+"""Seconds. A worker that freezes in the middle of a transaction holds its locks for no longer."""
 
 LOOK = 0.1
-"""Seconds within which what other processes write is noticed."""
+"""Seconds within which what other processes write is noticed without LISTEN."""
+
+_LIMITS = {
+    "lock_timeout": LOCK_TIMEOUT,
+    "statement_timeout": STATEMENT_TIMEOUT,
+    "idle_in_transaction_session_timeout": IDLE_TIMEOUT,
+}
+_OPTIONS = " ".join([*(f"-c {name}={seconds}s" for name, seconds in _LIMITS.items()), "-c timezone=UTC"])
+_SET_LIMITS = "SELECT " + ", ".join(
+    f"set_config('{name}', '{seconds}s', true)" for name, seconds in _LIMITS.items()
+)
+_NETWORK = {
+    "connect_timeout": CONNECT_TIMEOUT,
+    "application_name": "conveyor",
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""libpq's parameters: a server that vanished without a word is noticed within half a minute."""
+
+_POOLER_REFUSES = "unsupported startup parameter"
+_NOW = sa.text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
 
 
 class PostgresDatabase(Database):
@@ -35,73 +65,156 @@ class PostgresDatabase(Database):
 
     Args:
         url: ``postgresql+psycopg://user:password@host/database``; libpq's options may follow as a query.
+        connections: At most so many at a time: one for each thread that delivers, and a few.
+        direct: The same database past a pooler, for LISTEN; None when ``url`` leads to the server itself.
     """
 
-    def __init__(self, url: sa.URL) -> None:
+    def __init__(self, url: sa.URL, *, connections: int = 16, direct: sa.URL | None = None) -> None:
         self.name = url.render_as_string(hide_password=True)
         self._pid = os.getpid()
+        self._url, self._direct = url, direct
         self._looked_at = float("-inf")
+        self._heard = threading.Event()
+        self._listener: Listener | None = None
+        self.pooled = False
+        """Whether a pooler (PgBouncer) stands before the server: nothing outlives a transaction."""
+        self._plain = False
         try:
             self._engine = sa.create_engine(
                 url,
-                pool_size=8,
-                max_overflow=24,
+                creator=self._connect,
+                pool_size=connections,
+                max_overflow=8,
+                pool_use_lifo=True,
                 pool_recycle=1800,
                 hide_parameters=True,
-                connect_args={
-                    "connect_timeout": CONNECT_TIMEOUT,
-                    "application_name": "conveyor",
-                    "options": f"-c lock_timeout={LOCK_TIMEOUT}s -c timezone=UTC",
-                },
             )
         except ModuleNotFoundError as error:
             raise LedgerError(
                 "a PostgreSQL ledger needs psycopg", cure=f"pip install '{requirement('postgres')}'"
             ) from error
+        sa.event.listen(self._engine, "checkout", _refuse_dead)
+        self._asking = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    def _connect(self) -> Any:
+        """A connection with its limits; through a pooler they are set with each transaction instead."""
+        import psycopg
+
+        try:
+            connection = self._dial(self._url, {} if self._plain else {"options": _OPTIONS})
+        except psycopg.OperationalError as error:
+            if self._plain or _POOLER_REFUSES not in str(error):
+                raise
+            self._plain = True
+            connection = self._dial(self._url, {})
+        # PgBouncer makes up the process id that it reports.
+        (server,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+        connection.rollback()
+        self.pooled = self.pooled or server != connection.info.backend_pid
+        return connection
+
+    def _dial(self, url: sa.URL, more: Mapping[str, Any]) -> Any:
+        import psycopg
+
+        _, parameters = self._engine.dialect.create_connect_args(url)
+        # Prepared statements belong to a session, which a pooler gives to others.
+        return psycopg.connect(**{**_NETWORK, **more, **parameters}, prepare_threshold=None)
 
     def read(self) -> _Transaction:
-        """A read; each statement sees what was committed when it began."""
-        return self._transaction()
+        """A read; each statement sees what was committed when it began, so none needs a transaction."""
+        return self._transaction(self._engine if self.pooled else self._asking)
 
     def first(self, question: Prepared, values: Values) -> Sequence[Any] | None:
-        """One round trip for the question, one to end its transaction."""
+        """One round trip."""
         with self.read() as connection:
             return question.run(connection, values).first()
 
     def write(self, durable: bool = False, *, quiet: bool = False) -> _Transaction:
-        """A write transaction; always durable (see the module's docstring)."""
-        return self._transaction()
+        """A write transaction; always durable (see the module's docstring). Tells listeners unless quiet."""
+        return self._transaction(self._engine, tell=not quiet)
 
     def changed(self) -> bool:
-        """True, but only every ``LOOK`` seconds: the server tells nobody, so each look is a query."""
+        """Whether the server has told of a change; without LISTEN, True every ``LOOK`` seconds."""
+        if self._listener is None and self._pid == os.getpid():
+            self._listen()
+        if self._listener is not None and self._listener.listening.is_set():
+            if not self._heard.is_set():
+                return False
+            self._heard.clear()
+            return True
         now = time.monotonic()
         if now - self._looked_at < LOOK:
             return False
         self._looked_at = now
         return True
 
+    @property
+    def told(self) -> bool:
+        """Whether changes are heard through LISTEN, rather than looked for."""
+        return self._listener is not None and self._listener.listening.is_set()
+
+    def clock(self, base: Clock) -> Clock:
+        """The server's clock in place of the machine's own."""
+        return ServerClock(self.server_time) if isinstance(base, SystemClock) else base
+
+    def server_time(self) -> int:
+        """Microseconds since the epoch. Raises LedgerError."""
+        with self.read() as connection:
+            return int(connection.execute(_NOW).scalar_one())
+
     def close(self) -> None:
         """Close all connections."""
+        if self._listener is not None:
+            self._listener.stop()
         if self._pid == os.getpid():
             self._engine.dispose()
 
-    def _transaction(self) -> _Transaction:
+    def _listen(self) -> None:
+        if self.pooled and self._direct is None:
+            return
+        url = self._direct or self._url
+
+        def connect() -> Any:
+            connection = self._dial(url, {})
+            connection.autocommit = True
+            return connection
+
+        self._listener = Listener(connect, self._heard.set)
+        self._listener.start()
+
+    def _transaction(self, engine: sa.Engine, *, tell: bool = False) -> _Transaction:
         if self._pid != os.getpid():
             raise LedgerError(
                 "the ledger was opened before a fork", cure="open the ledger in the process that uses it"
             )
-        return _Transaction(self)
+        return _Transaction(self, engine, tell)
+
+
+def _refuse_dead(connection: Any, _record: object, _proxy: object) -> None:
+    """Replace a connection that the server has ended while it lay in the pool.
+
+    A quiet one has nothing to read. Unlike a ping this costs no round trip; one that broke without a word is
+    found out by its next statement.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if connection.closed or poll.poll(0):
+        raise sa.exc.DisconnectionError("the server has ended this connection")
 
 
 class _Transaction:
-    __slots__ = ("_connection", "_database")
+    __slots__ = ("_connection", "_database", "_engine", "_tell")
 
-    def __init__(self, database: PostgresDatabase) -> None:
+    def __init__(self, database: PostgresDatabase, engine: sa.Engine, tell: bool) -> None:
         self._database = database
+        self._engine = engine
+        self._tell = tell
 
     def __enter__(self) -> sa.Connection:
         try:
-            self._connection = self._database._engine.connect()
+            self._connection = self._engine.connect()
+            if self._database.pooled:
+                self._limit()
         except DRIVER_ERRORS as error:
             raise translated(error, self._database.name) from error
         return self._connection
@@ -111,6 +224,8 @@ class _Transaction:
     ) -> None:
         try:
             if error is None:
+                if self._tell:
+                    self._connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
                 self._connection.commit()
         except DRIVER_ERRORS as failed:
             raise translated(failed, self._database.name) from failed
@@ -118,3 +233,10 @@ class _Transaction:
             self._connection.close()  # rolls back what was not committed
         if isinstance(error, DRIVER_ERRORS) and not isinstance(error, sa.exc.IntegrityError):
             raise translated(error, self._database.name) from error
+
+    def _limit(self) -> None:
+        try:
+            self._connection.exec_driver_sql(_SET_LIMITS)
+        except BaseException:
+            self._connection.close()
+            raise

@@ -59,6 +59,9 @@ def upgrade(database: Database) -> str:
         return HEAD
     with _alone(database), database.write(durable=True) as connection:
         if connection.dialect.name == "postgresql":
+            # A migration may take its time, and wait for another one's; it is the only long transaction.
+            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+            connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_KEY)))
         found = _version(connection)
         _refuse_newer(found, database)

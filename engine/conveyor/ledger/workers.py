@@ -65,7 +65,7 @@ class Workers:
         """Enter a worker. Its lease is ``lease_until - started_at`` long and covers all its claims."""
         row = {name: getattr(worker, name) for name in _FIELDS}
         row["lease"] = max(worker.lease_until - worker.started_at, 1)
-        with self._database.write() as connection:
+        with self._database.write(quiet=True) as connection:
             upsert(connection, workers, [row])
 
     def beat(self, worker_id: str, lease_until: int) -> frozenset[tuple[str, int]] | None:
@@ -75,7 +75,7 @@ class Workers:
             The claims that this worker still holds, as (delivery id, fence): what is missing was cancelled
             or replayed. None: the worker was reaped; it must stop all its attempts and register anew.
         """
-        with self._database.write() as connection:
+        with self._database.write(quiet=True) as connection:
             if connection.execute(_BEAT, {"b_id": worker_id, "b_until": lease_until}).rowcount == 0:
                 return None
             found = connection.execute(_HELD, {"b_id": worker_id})
@@ -83,12 +83,12 @@ class Workers:
 
     def drain(self, worker_id: str) -> None:
         """Note that the worker takes no more work and will leave."""
-        with self._database.write() as connection:
+        with self._database.write(quiet=True) as connection:
             connection.execute(_DRAIN, {"b_id": worker_id})
 
     def retire(self, worker_id: str) -> None:
         """Remove a worker that has given everything back; what it still holds counts as lost."""
-        with self._database.write() as connection:
+        with self._database.write(quiet=True) as connection:
             connection.execute(_REMOVE, {"b_id": worker_id})
 
     def all(self) -> list[WorkerRecord]:
@@ -128,7 +128,7 @@ class Workers:
             orphans = connection.execute(_ORPHANS_EXIST).first() is not None
             ahead = connection.execute(_AHEAD, {"b_now": now}).first() is not None
         if ahead:
-            with self._database.write() as connection:
+            with self._database.write(quiet=True) as connection:
                 connection.execute(_CUT, {"b_now": now})
         if not orphans and not any(gone(worker) for worker in some):
             return []

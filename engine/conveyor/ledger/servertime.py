@@ -1,0 +1,79 @@
+"""The database server's clock, so that machines whose own clocks disagree agree on what is due and on leases.
+
+Asked once when a ledger is opened, then every ``EVERY`` seconds in the background; in between it runs on with
+the machine's monotonic clock. Whoever sets a machine's wall clock moves nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from conveyor.clock import SECOND
+from conveyor.errors import LedgerError
+
+EVERY = 30.0
+"""Seconds between questions."""
+
+PROMPT = 1.0
+"""An answer that took more seconds says little about the time: the one before stands."""
+
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Goes on while the machine is asleep, where the system has such a clock."""
+
+
+def steady() -> float:
+    """Seconds since the machine started."""
+    return time.clock_gettime(_STEADY)
+
+
+class ServerClock:
+    """The server's time, without asking it each time.
+
+    Args:
+        ask: The server's time now, microseconds since the epoch. Raises LedgerError.
+        elapsed: Seconds that never go back; for tests.
+
+    Raises:
+        LedgerError: The server cannot be asked.
+    """
+
+    def __init__(self, ask: Callable[[], int], *, elapsed: Callable[[], float] = steady) -> None:
+        self._ask = ask
+        self._elapsed = elapsed
+        self._asking = threading.Lock()
+        self._asked_at = float("-inf")
+        self._offset = 0.0
+        self._known = False
+        self.sync()
+
+    def now(self) -> int:
+        """Microseconds since the epoch, UTC, as the server counts them."""
+        elapsed = self._elapsed()
+        if elapsed - self._asked_at >= EVERY and self._asking.acquire(blocking=False):
+            self._asked_at = elapsed
+            threading.Thread(target=self._refresh, name="server clock", daemon=True).start()
+        return round((elapsed + self._offset) * SECOND)
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    def sync(self) -> None:
+        """Ask the server now. Raises LedgerError."""
+        before = self._elapsed()
+        told = self._ask() / SECOND
+        after = self._elapsed()
+        self._asked_at = after
+        if not self._known or after - before <= PROMPT:
+            self._offset = told - (before + after) / 2
+            self._known = True
+
+    def _refresh(self) -> None:
+        try:
+            self.sync()
+        except LedgerError:
+            return  # the clock runs on by itself; whoever needs the ledger says that it is away
+        finally:
+            self._asking.release()

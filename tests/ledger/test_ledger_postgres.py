@@ -1,0 +1,201 @@
+"""What only a server can do: tell of changes, share a clock, stand behind a pooler, be restarted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from servers.pgbouncer import Bouncer
+from servers.postgres import Postgres
+
+from conveyor.clock import SECOND, SystemClock
+from conveyor.errors import LedgerError, LedgerUnavailable
+from conveyor.ledger import open_ledger
+from conveyor.ledger.facade import Ledger
+from conveyor.ledger.postgres import PostgresDatabase
+from conveyor.ledger.servertime import ServerClock
+from conveyor.testing.clock import FakeClock
+from conveyor.testing.ports import wait_until
+
+pytestmark = pytest.mark.server
+
+Kits = Callable[[Ledger], Any]
+
+
+@pytest.fixture
+def address(postgres_server: Postgres) -> Iterator[str]:
+    with postgres_server.ledger() as url:
+        yield url
+
+
+@pytest.fixture
+def url(address: str) -> str:
+    """What the fixture ``kit_over`` names."""
+    return address
+
+
+def opened(url: str, **options: Any) -> Ledger:
+    return open_ledger(url, clock=options.pop("clock", FakeClock()), **options)
+
+
+def database(ledger: Ledger) -> PostgresDatabase:
+    assert isinstance(ledger.database, PostgresDatabase)
+    return ledger.database
+
+
+def setting(ledger: Ledger, name: str) -> str:
+    with ledger.database.write(quiet=True) as connection:
+        return str(connection.execute(sa.text(f"SHOW {name}")).scalar_one())
+
+
+def test_what_another_process_submits_is_heard(address: str, kit_over: Kits) -> None:
+    with opened(address) as here, opened(address) as there:
+        here.database.changed()
+        wait_until(lambda: database(here).told, 10, "LISTEN")
+        here.database.changed()
+        assert not here.database.changed()
+        kit = kit_over(there)
+        kit.submit("a")
+        began = time.monotonic()
+        wait_until(here.database.changed, 10, "the news")
+        assert time.monotonic() - began < 5
+        kit.worker()
+        assert len(kit.claim("a")) == 1  # claims and beats concern nobody else
+        there.workers.beat("worker", kit.now)
+        kit.record()
+        assert not here.database.changed()
+
+
+def test_a_listener_connects_again_after_a_restart(
+    postgres_server: Postgres, address: str, kit_over: Kits
+) -> None:
+    with opened(address) as here, opened(address) as there:
+        here.database.changed()
+        wait_until(lambda: database(here).told, 10, "LISTEN")
+        postgres_server.stop()
+        wait_until(lambda: not database(here).told, 10, "silence")
+        with pytest.raises(LedgerUnavailable):
+            there.workers.all()
+        postgres_server.start()
+        wait_until(lambda: database(here).told, 60, "LISTEN again")
+        assert here.database.changed()  # what came meanwhile was missed
+        kit_over(there).submit("a")
+        wait_until(here.database.changed, 10, "the news")
+
+
+def test_all_machines_share_the_servers_clock(address: str) -> None:
+    with opened(address, clock=SystemClock()) as ledger:
+        assert isinstance(ledger.clock, ServerClock)
+        server = database(ledger).server_time()
+        assert abs(ledger.clock.now() - server) < SECOND
+    fake = FakeClock()
+    with opened(address, clock=fake) as ledger:
+        assert ledger.clock is fake
+
+
+def test_no_statement_no_lock_and_no_idle_transaction_lasts_for_ever(address: str) -> None:
+    with opened(address) as ledger:
+        assert setting(ledger, "statement_timeout") == "1min"
+        assert setting(ledger, "lock_timeout") == "30s"
+        assert setting(ledger, "idle_in_transaction_session_timeout") == "1min"
+
+
+def test_a_statement_that_takes_too_long_is_an_error_with_its_cure(address: str) -> None:
+    def sleep(ledger: Ledger) -> None:
+        with ledger.database.write() as connection:
+            connection.execute(sa.text("SET LOCAL statement_timeout = 50"))
+            connection.execute(sa.text("SELECT pg_sleep(30)"))
+
+    with opened(address) as ledger, pytest.raises(LedgerUnavailable, match="statement timeout"):
+        sleep(ledger)
+
+
+def test_as_many_connections_as_threads(address: str) -> None:
+    entered, leave = threading.Semaphore(0), threading.Event()
+
+    def hold(ledger: Ledger) -> None:
+        with ledger.database.read() as connection:
+            connection.execute(sa.text("SELECT 1"))
+            entered.release()
+            assert leave.wait(60)
+
+    with opened(address, connections=12) as ledger, ThreadPoolExecutor(20) as pool:
+        held = [pool.submit(hold, ledger) for _ in range(20)]
+        for _ in held:
+            assert entered.acquire(timeout=60)
+        leave.set()
+        for each in held:
+            each.result()
+
+
+# --- behind PgBouncer in transaction mode ------------------------------------------------------------
+
+
+@pytest.fixture
+def pooled(address: str, pgbouncer_server: Bouncer) -> str:
+    return pgbouncer_server.url(address.rpartition("/")[2])
+
+
+def test_a_ledger_works_behind_a_pooler(pooled: str, kit_over: Kits) -> None:
+    with opened(pooled) as ledger:
+        assert database(ledger).pooled
+        assert setting(ledger, "statement_timeout") == "1min"
+        kit = kit_over(ledger)
+        for number in range(8):
+            kit.worker(f"worker{number}")
+        for _ in range(40):
+            kit.submit("a")
+
+        def work(number: int) -> int:
+            done = 0
+            while claims := kit.claim("a", worker=f"worker{number}", limit=3, cap=100):
+                assert ledger.workers.beat(f"worker{number}", kit.now) is not None
+                assert not kit.record(*(kit.report(claim) for claim in claims))
+                done += len(claims)
+            return done
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(work, range(8))) == 40
+
+
+def test_behind_a_pooler_changes_are_looked_for(pooled: str) -> None:
+    with opened(pooled) as ledger:
+        assert ledger.database.changed()
+        assert not ledger.database.changed()
+        wait_until(ledger.database.changed, 10, "the next look")
+        assert not database(ledger).told
+
+
+def test_past_the_pooler_changes_are_heard(pooled: str, address: str, kit_over: Kits) -> None:
+    with opened(pooled, direct=address) as ledger:
+        ledger.database.changed()
+        wait_until(lambda: database(ledger).told, 10, "LISTEN")
+        ledger.database.changed()
+        kit_over(ledger).submit("a")
+        wait_until(ledger.database.changed, 10, "the news")
+
+
+def test_a_pooler_whose_server_is_away_is_an_outage_and_no_defect(
+    pooled: str, postgres_server: Postgres, kit_over: Kits
+) -> None:
+    with opened(pooled) as ledger:
+        kit = kit_over(ledger)
+        kit.submit("a")
+        postgres_server.stop()
+        with pytest.raises(LedgerError):
+            kit.submit("a")
+        postgres_server.start()
+
+        def again() -> bool:
+            try:
+                kit.submit("a")
+            except LedgerError:
+                return False
+            return True
+
+        wait_until(again, 60, "the ledger to be back")
