@@ -14,13 +14,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from requests.adapters import HTTPAdapter
 from servers.azure_bench import at, refusal
 from servers.s3_stub import Answer, Stub, answering
 from servers.tls import make_certificates
 
 from conveyor.contract import AttemptCancelled, ConflictPolicy, DeliveryError, ErrorKind, Target
-from conveyor.network import Network
+from conveyor.network import Network, NetworkRefused
 from conveyor.testing.harness import HarnessContext, make_env, make_parcel
 from conveyor.testing.ports import LOOPBACK, free_port
 from conveyor_connectors.azure_blob.client import CLIENTS
@@ -273,12 +272,20 @@ def test_only_the_metadata_service_is_asked_beside_the_policy(monkeypatch: pytes
     made._open()
     wire = asked["transport"].session
     assert asked["managed_identity_client_id"] == "me"
-    for url in ("http://169.254.169.254/metadata/identity", "http://localhost:42356/msi/token?x=1"):
-        assert type(wire.get_adapter(url)) is HTTPAdapter
-    for url in (
-        "https://login.microsoftonline.com/t/oauth2",
-        "http://169.254.169.253/",
-        "http://localhost:1/",
+    dialled: list[Any] = []
+    monkeypatch.setattr(socket.socket, "connect", lambda _, address: dialled.append(address))
+    everything = wire.get_adapter("https://login.microsoftonline.com/t/oauth2")
+    special = wire.get_adapter("http://169.254.169.254/metadata/identity")
+    assert special is wire.get_adapter("http://localhost:42356/msi/token?x=1")
+    for adapter, url in (
+        (everything, "http://169.254.169.253/"),
+        (everything, "http://169.254.169.254:80/"),
+        (special, "http://169.254.169.253/"),
+        (special, "http://10.0.0.1/"),
     ):
-        assert isinstance(wire.get_adapter(url), PolicedAdapter)
+        assert isinstance(adapter, PolicedAdapter)
+        with pytest.raises(NetworkRefused):
+            adapter._pools.urlopen("GET", url)
+    assert wire.get_adapter("http://169.254.169.253/") is everything
+    assert dialled == []
     made.close()

@@ -182,6 +182,7 @@ def test_an_id_defined_twice_is_used_neither_way(read, write):
         ({"conveyor.yaml": "ledger: ${DB_URL}"}, "ledger: the environment variable DB_URL is not set"),
         ({"conveyor.yaml": "payloads: s3://bucket/x"}, "payloads: this version keeps payloads in a folder"),
         ({"conveyor.yaml": "network: {allow_private: [banana]}"}, "network.allow_private[0]: expected an address range"),
+        ({"conveyor.yaml": "network: {allow_private: [169.254.0.0/16]}"}, "network.allow_private[0]: link-local, metadata"),
         ({"conveyor.yaml": "network: {proxy: 'https://x'}"}, "network.proxy: expected http://host:port"),
         ({"conveyor.yaml": "presets: {p: {}}\ninclude: [x.yaml]", "x.yaml": "presets: {p: {}}"}, "presets.p: 'p' is defined already"),
         ({"conveyor.yaml": "workers: {lease: 1s}"}, "workers.lease: must be greater than or equal to 5"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
+from collections.abc import Callable
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conveyor.network import Network, NetworkRefused, Reach, classify
+from conveyor.network import Network, NetworkRefused, Policy, Reach, classify
+from conveyor.network.dial import resolve
 
 PUBLIC = [
     "8.8.8.8",
@@ -60,6 +64,12 @@ NEVER = [
     "64:ff9b:1::169.254.169.254",
     "2002:a9fe:a9fe::1",
     "2001:0:a9fe:a9fe::1",
+    "fd00:42::42",
+    "fd00:a9fe:a9fe::1",
+    # RFC 6052 §2.2: the local translator's range with prefixes of 48, 56 and 64 bits
+    "64:ff9b:1:a9fe:a9:fe00::",
+    "64:ff9b:1:a9:fe:a9fe::",
+    "64:ff9b:1:0:a9:fea9:fe00:0",
 ]
 
 
@@ -123,23 +133,108 @@ def test_a_literal_is_recognised_in_the_spellings_of_the_system(spelling: str) -
         Network().check_literal(spelling)
 
 
+@pytest.mark.parametrize(
+    ("name", "reach"),
+    [
+        ("localhost", Reach.PRIVATE),
+        ("LocalHost.", Reach.PRIVATE),
+        ("db.localhost", Reach.PRIVATE),
+        ("metadata.google.internal", Reach.NEVER),
+        ("metadata.google.internal.", Reach.NEVER),
+        ("127.0.0.1.", Reach.PRIVATE),
+        ("127%2e0.0.1", Reach.PRIVATE),
+        ("１２７.０.０.１", Reach.PRIVATE),
+        ("169。254。169。254", Reach.NEVER),
+    ],
+)
+def test_what_a_proxy_would_understand_is_a_literal_too(name: str, reach: Reach) -> None:
+    with pytest.raises(NetworkRefused) as caught:
+        Network().check_literal(name)
+    assert caught.value.reach is reach
+    if reach is Reach.PRIVATE:
+        Network(["127.0.0.0/8"]).check_literal(name)
+
+
 def test_a_name_is_not_a_literal() -> None:
-    Network().check_literal("localhost")
-    Network().check_literal("x" * 300)
+    for name in ("files.example", "localhost.example", "x" * 300):
+        Network().check_literal(name)
 
 
-@given(st.integers(0, 2**32 - 1))
-def test_no_translation_widens_what_an_ipv4_address_may_reach(bits: int) -> None:
-    address = ipaddress.IPv4Address(bits)
-    own = classify(address)
-    for carrier in ("::ffff:0:0", "64:ff9b::", "::ffff:0:0:0"):
-        carried = ipaddress.IPv6Address(int(ipaddress.IPv6Address(carrier)) + bits)
-        assert classify(carried) is own
-    for tunnel in (
-        0x2002 << 112 | bits << 80,
-        0x20010000 << 96 | bits << 64,
-        0x2600 << 112 | 0x5EFE << 32 | bits,
+def test_a_network_of_its_own_reaches_its_hosts_and_nothing_else() -> None:
+    network = Network(["0.0.0.0/0", "::/0"], proxy="http://proxy.example:3128")
+    narrow = network.only(["169.254.169.254", "Host.Example", "[fd00:ec2::254]"])
+    narrow.policy.check("169.254.169.254")
+    narrow.policy.check("10.0.0.1", "host.example")
+    narrow.policy.check("fd00:ec2::254", "[fd00:ec2::254]")
+    for address, host in (
+        ("169.254.169.254", "other.example"),
+        ("8.8.8.8", None),
+        ("127.0.0.1", "localhost"),
     ):
-        reach = classify(ipaddress.IPv6Address(tunnel))
-        assert own is Reach.PUBLIC or reach is not Reach.PUBLIC
-        assert own is not Reach.NEVER or reach is Reach.NEVER
+        with pytest.raises(NetworkRefused, match="not the service that hands out"):
+            narrow.policy.check(address, host)
+    assert narrow.proxy is None
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([48, 56, 64, 96]))
+def test_no_prefix_of_the_local_translators_reaches_metadata(bits: int, length: int) -> None:
+    """Where every range is listed, what such an address carries still decides."""
+    if bits >> 24 == 0:
+        return
+    head = bits << 96 - length if length == 96 else (bits << 128 - length - 32)
+    if length < 96:  # bits 64 to 71 stay free
+        left = 64 - length
+        high, low = bits >> 32 - left if left else 0, bits & (1 << 32 - left) - 1
+        head = high << 64 | low << 56 - (32 - left)
+    address = ipaddress.IPv6Address(0x0064FF9B0001 << 80 | head)
+    own = ipaddress.IPv4Address(bits)
+    if classify(own) is Reach.NEVER:
+        assert classify(address) is Reach.NEVER
+    assert classify(address) is not Reach.PUBLIC
+
+
+@given(
+    st.lists(st.integers(0, 2**32 - 1) | st.integers(0, 2**128 - 1), min_size=1, max_size=6), st.booleans()
+)
+def test_of_any_answer_exactly_the_allowed_addresses_are_left(numbers: list[int], listed: bool) -> None:
+    answer = [str(ipaddress.ip_address(number)) for number in numbers]
+    policy = Policy(["0.0.0.0/0", "::/0"] if listed else [])
+    rows = [
+        (socket.AF_INET6 if ":" in one else socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 1))
+        for one in answer
+    ]
+    with mock.patch.object(socket, "getaddrinfo", return_value=rows):
+        try:
+            left = {address[0] for _, address in resolve(policy, "some.example", 1)}
+        except NetworkRefused:
+            left = set()
+    wanted = {Reach.PUBLIC, Reach.PRIVATE} if listed else {Reach.PUBLIC}
+    assert left == {one for one in answer if classify(one) in wanted}
+
+
+SPELLINGS = [
+    lambda n: str(ipaddress.IPv4Address(n)),
+    str,
+    hex,
+    lambda n: "0" + oct(n)[2:],
+    lambda n: ".".join(hex(part) for part in ipaddress.IPv4Address(n).packed),
+    lambda n: ".".join("0" + oct(part)[2:] for part in ipaddress.IPv4Address(n).packed),
+    lambda n: f"{n >> 24}.{n & 0xFFFFFF}",
+    lambda n: f"{n >> 24}.{n >> 16 & 255}.{n & 0xFFFF}",
+    lambda n: f"{ipaddress.IPv4Address(n)}.",
+    lambda n: str(ipaddress.IPv4Address(n)).translate({48 + d: 0xFF10 + d for d in range(10)}),
+    lambda n: str(ipaddress.IPv4Address(n)).replace(".", "\u3002"),
+    lambda n: f"[::ffff:{ipaddress.IPv4Address(n)}]",
+    lambda n: f"[64:ff9b::{n >> 16:x}:{n & 0xFFFF:x}]",
+]
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(SPELLINGS))
+def test_every_spelling_of_an_address_is_judged_alike(number: int, spell: Callable[[int], str]) -> None:
+    own = classify(ipaddress.IPv4Address(number))
+    said = Reach.PUBLIC
+    try:
+        Network().check_literal(spell(number))
+    except NetworkRefused as refused:
+        said = refused.reach
+    assert said is own

@@ -55,6 +55,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
 
+    def _endless(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"half of it, or all?")
+        self.close_connection = True
+
     def _broken(self) -> None:
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
@@ -128,6 +134,7 @@ def test_an_answer_that_ends_early_is_refused(server: str, network: Network, pat
     [
         ("missing", "answers 404"),
         ("zipped", "compressed"),
+        ("endless", "does not say how long"),
         ("loop", "more than 5 times"),
         ("file", "redirects to where it must not"),
     ],

@@ -2,7 +2,8 @@
 
 Token requests obey the network policy like all others, with one exception: the metadata service, where a
 virtual machine gets its tokens, has a link-local address that no destination may reach. Its fixed URL, and
-the one that App Service and Azure Arc put into the environment for the same purpose, are asked directly.
+the one that App Service and Azure Arc put into the environment for the same purpose, are asked through a
+network that reaches those hosts and nothing else.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import importlib
 import os
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from azure.core.pipeline.transport import RequestsTransport
-from requests.adapters import HTTPAdapter
 
 from conveyor.contract import DeliveryError, ErrorKind
 from conveyor_connectors.azure_blob.transport import CONNECT_TIMEOUT, READ_TIMEOUT, session
@@ -46,9 +47,13 @@ def machine_identity(network: Network, client_id: str | None) -> Any:
             code="ImportError",
         ) from None
     wire = session(network, verify=True, ca=None, connections=1)
-    for url in (METADATA, *(os.environ.get(name, "") for name in _FROM_ENVIRONMENT)):
+    own = [url for url in (METADATA, *(os.environ.get(name, "") for name in _FROM_ENVIRONMENT)) if url]
+    service = session(
+        network.only(urlsplit(url).hostname or "" for url in own), verify=True, ca=None, connections=1
+    )
+    for url in own:
         if url.startswith("http"):
-            wire.mount(url, HTTPAdapter())
+            wire.mount(url, service.get_adapter(url))
     more = {} if client_id is None else {"managed_identity_client_id": client_id}
     return create(
         transport=RequestsTransport(session=wire, session_owner=False),

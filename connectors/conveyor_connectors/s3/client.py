@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.credentials import AssumeRoleCredentialFetcher, Credentials, DeferredRefreshableCredentials
-from botocore.exceptions import NoCredentialsError
 
+from conveyor_connectors.s3.credentials import as_role, machine_session
 from conveyor_connectors.s3.options import S3Options
 from conveyor_connectors.s3.wire import CONNECT_TIMEOUT, READ_TIMEOUT, police
 
@@ -104,6 +103,8 @@ def _key(options: S3Options, network: Network) -> tuple[Any, ...]:
         options.profile,
         options.role_arn,
         options.external_id,
+        options.role_session_name,
+        options.sts_endpoint,
         options.path_style,
         options.sign_payload,
         options.verify_tls,
@@ -138,10 +139,10 @@ def _config(options: S3Options) -> Config:
 
 
 def _create(options: S3Options, network: Network) -> S3Client:
-    session = _session(options)
+    session = _session(options, network)
     region = options.region or session.get_config_variable("region") or "us-east-1"
     if options.role_arn is not None:
-        _assume(session, options, network, region)
+        as_role(session, options, network, region, _config(options))
     client = boto3.session.Session(botocore_session=session).client(
         "s3",
         region_name=region,
@@ -158,10 +159,10 @@ def _loader() -> Any:
     return botocore.session.Session(session_vars=_NO_MACHINE).get_component("data_loader")
 
 
-def _session(options: S3Options) -> botocore.session.Session:
+def _session(options: S3Options, network: Network) -> botocore.session.Session:
     """A session with the destination's credentials, or with the machine's when it gives none."""
     if options.access_key is None or options.secret_key is None:
-        return botocore.session.Session(profile=options.profile)
+        return machine_session(options.profile, options.region, network)
     # Nothing of the machine's own AWS configuration belongs to this destination.
     session = botocore.session.Session(session_vars=_NO_MACHINE)
     # The parsed service descriptions: 50 ms and much memory for each session that loads its own.
@@ -171,22 +172,3 @@ def _session(options: S3Options) -> botocore.session.Session:
         options.access_key, options.secret_key.get_secret_value(), token.get_secret_value() if token else None
     )
     return session
-
-
-def _assume(session: Any, options: S3Options, network: Network, region: str) -> None:
-    """Let the session's credentials be those of the role, fetched when needed and before they run out."""
-
-    def create(service: str, **kwargs: Any) -> Any:
-        sts = session.create_client(service, region_name=region, config=_config(options), **kwargs)
-        police(sts, network, verify=True, ca=None, connections=1)
-        return sts
-
-    extra = {"RoleSessionName": "conveyor"}
-    if options.external_id is not None:
-        extra["ExternalId"] = options.external_id
-    source: Credentials | None = session.get_credentials()
-    if source is None:
-        raise NoCredentialsError
-    role = str(options.role_arn)
-    fetcher = AssumeRoleCredentialFetcher(create, source, role, extra_args=extra)
-    session._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")

@@ -14,6 +14,7 @@ LOGIN = "Check access_key and secret_key; the key may have been deleted or rotat
 PERMISSION = (
     "Allow s3:PutObject, s3:GetObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on the prefix."
 )
+ROLE = "Check role_arn and external_id, and that the role trusts these credentials (sts:AssumeRole)."
 REGION = "Set the bucket's own region{region}."
 CLOCK = "This machine's clock is wrong: synchronise it (NTP)."
 

@@ -15,7 +15,7 @@ from typing import Any
 import botocore.exceptions as sdk
 
 from conveyor.contract import DeliveryError, ErrorKind, Scope
-from conveyor_connectors.s3.codes import CODES, STATUSES
+from conveyor_connectors.s3.codes import CODES, ROLE, STATUSES
 
 MAX_DELAY = 3600.0
 """Longest delay taken over from an answer, in seconds."""
@@ -109,6 +109,8 @@ def _from_answer(error: sdk.ClientError, doing: str) -> DeliveryError:
     delay = stated_delay(headers)
     if status == 503 and delay is not None:
         kind = K.THROTTLED
+    if error.operation_name.startswith("AssumeRole") and kind is K.CONFIG:
+        hint = ROLE
     if hint is not None and "{region}" in hint:
         region = details.get("Region") or headers.get("x-amz-bucket-region")
         hint = hint.format(region=f": {region}" if region else "")

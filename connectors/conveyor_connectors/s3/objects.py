@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,6 +124,11 @@ def version_of(answer: Any) -> str | None:
     """The version id of an answer; None without versioning (``null``: it is suspended)."""
     version = answer.get("VersionId")
     return None if version in (None, "", "null") else str(version)
+
+
+def _context(pairs: Mapping[str, str]) -> str | None:
+    """An encryption context as the header carries it."""
+    return base64.b64encode(json.dumps(pairs).encode()).decode() if pairs else None
 
 
 class Bucket:
@@ -343,6 +349,8 @@ class Bucket:
             "ACL": options.acl,
             "ServerSideEncryption": options.sse,
             "SSEKMSKeyId": options.sse_kms_key_id,
+            "SSEKMSEncryptionContext": _context(options.sse_kms_context),
+            "BucketKeyEnabled": options.sse_bucket_key,
         }
         plain = media_type.isascii() and media_type.isprintable()
         return {

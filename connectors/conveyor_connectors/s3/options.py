@@ -66,6 +66,13 @@ def _metadata(values: dict[str, str]) -> dict[str, str]:
     return values
 
 
+def _session_name(value: str) -> str:
+    # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+    if not re.fullmatch(r"[\w+=,.@-]{2,64}", value, re.ASCII):
+        raise ValueError("takes 2 to 64 letters, digits and _+=,.@-")
+    return value
+
+
 def _customer_key(value: SecretStr) -> SecretStr:
     try:
         key = base64.b64decode(value.get_secret_value(), validate=True)
@@ -91,13 +98,21 @@ class S3Options(Options):
     access_key: str | None = Field(
         None,
         description="Access key id. Without it the machine's own AWS credentials are used "
-        "(environment, profile, SSO, role).",
+        "(environment, profile, SSO, web identity, container or instance role).",
     )
     secret_key: SecretStr | None = Field(None, description="Secret access key.")
     session_token: SecretStr | None = Field(None, description="Session token of temporary credentials.")
     profile: str | None = Field(None, description="Profile of the machine's AWS configuration to use.")
     role_arn: str | None = Field(None, description="Role to assume with these credentials, as an ARN.")
     external_id: str | None = Field(None, description="External id that the role asks for.")
+    role_session_name: Annotated[str, AfterValidator(_session_name)] = Field(
+        "conveyor", description="Name under which the role's use appears in the account's records."
+    )
+    sts_endpoint: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None,
+        description="Address that hands out the role's credentials, where it is not Amazon's "
+        "(MinIO: the endpoint itself).",
+    )
     addressing: Literal["auto", "path", "virtual"] = Field(
         "auto",
         description="Where the bucket stands in the address: in the path or in the host name. auto: in "
@@ -109,6 +124,12 @@ class S3Options(Options):
         None, description="Encryption by the server. Left out, the bucket's own default applies."
     )
     sse_kms_key_id: str | None = Field(None, description="Key id or ARN for aws:kms.")
+    sse_kms_context: dict[str, str] = Field(
+        default_factory=dict, description="Encryption context for aws:kms: names and values, not secret."
+    )
+    sse_bucket_key: bool | None = Field(
+        None, description="Use an S3 Bucket Key for aws:kms, which saves requests to KMS."
+    )
     sse_customer_key: Annotated[SecretStr, AfterValidator(_customer_key)] | None = Field(
         None, description="Your own encryption key (SSE-C), base64 of 32 bytes. Needs https."
     )
@@ -162,10 +183,12 @@ class S3Options(Options):
             raise ValueError("session_token needs access_key and secret_key")
         if self.profile is not None and self.access_key is not None:
             raise ValueError("give either a profile or an access_key, not both")
-        if self.external_id is not None and self.role_arn is None:
-            raise ValueError("external_id needs role_arn")
-        if self.sse_kms_key_id is not None and self.sse not in ("aws:kms", "aws:kms:dsse"):
-            raise ValueError("sse_kms_key_id needs sse: aws:kms")
+        for name in ("external_id", "sts_endpoint"):
+            if getattr(self, name) is not None and self.role_arn is None:
+                raise ValueError(f"{name} needs role_arn")
+        kms = {"sse_kms_key_id", "sse_kms_context", "sse_bucket_key"} & self.model_fields_set
+        if kms and self.sse not in ("aws:kms", "aws:kms:dsse"):
+            raise ValueError(f"{min(kms)} needs sse: aws:kms")
         if self.sse_customer_key is not None:
             if self.sse is not None:
                 raise ValueError("sse and sse_customer_key exclude each other")

@@ -136,18 +136,33 @@ class _HttpsPool(AWSHTTPSConnectionPool):
 class PolicedSession(URLLib3Session):
     """botocore's HTTP session with connections that dial through the network policy.
 
+    Args:
+        network: The policy.
+        verify: Check certificates.
+        ca: As for :meth:`Network.tls_context`.
+        connections: Idle connections kept per host.
+        timeout: Seconds for a connection and for each part of an answer; default the connector's own.
+
     Raises:
         ConveyorError: the CA file cannot be used.
     """
 
-    def __init__(self, network: Network, *, verify: bool, ca: Path | None, connections: int) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        verify: bool,
+        ca: Path | None,
+        connections: int,
+        timeout: float | None = None,
+    ) -> None:
         self._network = network
         self._context = network.tls_context(verify, ca)
         proxies = {"http": network.proxy, "https": network.proxy} if network.proxy else {}
         super().__init__(
             verify=verify,
             proxies=proxies,
-            timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),  # type: ignore[arg-type]
+            timeout=(timeout or CONNECT_TIMEOUT, timeout or READ_TIMEOUT),  # type: ignore[arg-type]
             max_pool_connections=connections,
         )
         http, https = network.connection_classes(_Http, _Https)

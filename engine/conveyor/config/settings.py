@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from conveyor.config.options import Duration, LocalPath, Options, SecretStr
 from conveyor.config.policies import Conflict, LimitsModel, RetryModel, TemplateText
+from conveyor.network.policy import is_never
 
 SQLITE = "sqlite:///"
 POSTGRESQL = ("postgresql://", "postgresql+psycopg://")
@@ -74,9 +75,12 @@ def zone_of(name: str) -> tzinfo:
 
 def _network_range(text: str) -> str:
     try:
-        return str(ipaddress.ip_network(text, strict=False))
+        network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise ValueError("expected an address range such as 10.0.0.0/8, 192.168.1.7 or fd00::/8") from None
+    if is_never(network):
+        raise ValueError("link-local, metadata and other special addresses are never dialled: leave it out")
+    return str(network)
 
 
 def _proxy_url(url: str) -> str:

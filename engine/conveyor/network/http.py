@@ -14,6 +14,8 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util import make_headers, parse_url
 from urllib3.util.timeout import Timeout
 
+from conveyor.network.lifeline import hold
+
 if TYPE_CHECKING:
     import ssl
 
@@ -48,6 +50,7 @@ class _Dialling:
         except OSError as error:
             raise NewConnectionError(conn, f"no connection: {error.strerror or error}") from error
         sock.settimeout(timeout)
+        hold(sock)
         return sock
 
 

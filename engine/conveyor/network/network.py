@@ -6,11 +6,11 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from conveyor.network import dial
 from conveyor.network.dial import SockAddr, SocketOptions
-from conveyor.network.policy import NetworkRefused, Policy, Reach, classify
+from conveyor.network.policy import NetworkRefused, OnlyHosts, Policy, Reach, classify
 from conveyor.network.tls import TlsContexts
 
 if TYPE_CHECKING:
@@ -20,6 +20,18 @@ if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection, HTTPSConnection
 
     from conveyor.network.http import Line
+
+_MEANT = {
+    "localhost": "127.0.0.1",  # RFC 6761 §6.3
+    "metadata.google.internal": "169.254.169.254",
+    "metadata.goog": "169.254.169.254",
+    "instance-data.ec2.internal": "169.254.169.254",
+}
+"""Names with one meaning everywhere, and what lies below them."""
+
+
+def _meant(name: str) -> str | None:
+    return next((to for known, to in _MEANT.items() if name == known or name.endswith(f".{known}")), None)
 
 
 class Network:
@@ -67,6 +79,19 @@ class Network:
         ranges = dict.fromkeys((*self.allow_private, *extra))
         return Network(ranges, self.ca_bundle, self.proxy, contexts=self._contexts)
 
+    def only(self, hosts: Iterable[str]) -> Network:
+        """A network that reaches these hosts and nothing else, never through the proxy.
+
+        For the one thing that has to ask a metadata service: an SDK that fetches the machine's own
+        credentials. No option of a destination may become one of ``hosts``.
+
+        Args:
+            hosts: Names or addresses.
+        """
+        made = Network((), self.ca_bundle, contexts=self._contexts)
+        made.policy = OnlyHosts(hosts)
+        return made
+
     def check(self, address: str, host: str | None = None) -> None:
         """Refuse a numeric address that may not be dialled.
 
@@ -78,9 +103,13 @@ class Network:
     def check_literal(self, host: str) -> None:
         """Refuse ``host`` when it is an address in any spelling the system takes (``0x7f.1``).
 
-        A name passes: it is checked when it is resolved.
+        A name passes, but for those that everybody gives to this machine or to its metadata service: for a
+        name that a proxy resolves there is no later check.
         """
-        bare = host.strip("[]")
+        bare = unquote(host).strip("[]").rstrip(".\u3002\uff0e\uff61")
+        if (meant := _meant(bare.lower())) is not None:
+            self.policy.check(meant, host)
+            return
         try:
             rows = socket.getaddrinfo(bare, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
         except (OSError, UnicodeError):

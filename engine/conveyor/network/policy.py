@@ -31,8 +31,10 @@ def _ranges(text: str) -> tuple[Range, ...]:
 _NEVER = _ranges(
     # "this network", link-local (with the metadata of AWS, GCP, Azure, OpenStack …), multicast, reserved
     "0.0.0.0/8 169.254.0.0/16 224.0.0.0/4 240.0.0.0/4 ::/128 fe80::/10 ff00::/8 "
-    # metadata services elsewhere: Alibaba, Azure's host agent, Oracle classic, AWS and GCP over IPv6
-    "100.100.100.200/32 168.63.129.16/32 192.0.0.192/32 fd00:ec2::/32 fd20:ce::254/128"
+    # metadata services elsewhere: Alibaba, Azure's host agent, Oracle classic
+    "100.100.100.200/32 168.63.129.16/32 192.0.0.192/32 "
+    # and over IPv6: AWS, GCP, Scaleway, Akamai
+    "fd00:ec2::/32 fd20:ce::254/128 fd00:42::42/128 fd00:a9fe:a9fe::/48"
 )
 _PRIVATE = _ranges(
     "10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 192.88.99.0/24 "
@@ -49,6 +51,7 @@ _CARRIERS = (
     ipaddress.IPv6Network("64:ff9b::/96"),  # NAT64, RFC 6052
     ipaddress.IPv6Network("64:ff9b:1::/48"),  # NAT64 for local use, RFC 8215
 )
+_LOCAL_NAT64 = _CARRIERS[4]
 _ISATAP = (0x0000_5EFE, 0x0200_5EFE)
 _LOW32 = 0xFFFF_FFFF
 
@@ -63,6 +66,8 @@ def _carried(address: ipaddress.IPv6Address) -> Iterator[ipaddress.IPv4Address]:
     bits = int(address)
     if address.ipv4_mapped is not None or (bits > 1 and any(address in carrier for carrier in _CARRIERS)):
         yield ipaddress.IPv4Address(bits & _LOW32)
+    if address in _LOCAL_NAT64:
+        yield from _by_shorter_prefixes(bits)
     if address in _6TO4:
         yield ipaddress.IPv4Address(bits >> 80 & _LOW32)
     if address in _TEREDO:
@@ -70,6 +75,18 @@ def _carried(address: ipaddress.IPv6Address) -> Iterator[ipaddress.IPv4Address]:
         yield ipaddress.IPv4Address(~bits & _LOW32)
     if bits >> 32 & _LOW32 in _ISATAP:
         yield ipaddress.IPv4Address(bits & _LOW32)
+
+
+def _by_shorter_prefixes(bits: int) -> Iterator[ipaddress.IPv4Address]:
+    """What a translator that uses /48, /56 or /64 of the local range would dial (RFC 6052 §2.2).
+
+    Bits 64 to 71 are skipped there. What begins with a zero byte is another length's prefix, read wrongly.
+    """
+    joined = bits >> 64 << 56 | bits & ((1 << 56) - 1)
+    for length in (48, 56, 64):
+        found = ipaddress.IPv4Address(joined >> 120 - length - 32 & _LOW32)
+        if int(found) >> 24:
+            yield found
 
 
 def _own_reach(address: Address) -> Reach:
@@ -99,6 +116,14 @@ def classify(address: str | Address) -> Reach:
         if reach in reaches:
             return reach
     return Reach.PUBLIC
+
+
+def is_never(given: Range) -> bool:
+    """Whether no address of ``given`` is ever dialled, so that listing it cannot help."""
+    return any(
+        given.version == network.version and given.subnet_of(network)  # type: ignore[arg-type]
+        for network in _NEVER
+    )
 
 
 class NetworkRefused(ConveyorError):
@@ -171,6 +196,34 @@ class Policy:
             reach=Reach.PRIVATE,
             cure=f"if it is meant, add to the configuration: network: {{allow_private: [{ranges}]}}",
         )
+
+
+class OnlyHosts(Policy):
+    """Nothing but these hosts, whatever their addresses.
+
+    Args:
+        hosts: Names or addresses, as they will be asked for.
+    """
+
+    def __init__(self, hosts: Iterable[str]) -> None:
+        super().__init__()
+        self._hosts = frozenset(host.strip("[]").lower() for host in hosts)
+
+    def check(self, address: str, host: str | None = None) -> None:
+        """Refuse every host but those named.
+
+        Raises:
+            NetworkRefused: it is another one.
+        """
+        asked = (host or address).strip("[]")
+        if asked.lower() not in self._hosts:
+            raise NetworkRefused(
+                f"{_named(asked, address)} is not the service that hands out this machine's credentials",
+                host=asked,
+                address=address,
+                reach=Reach.NEVER,
+                cure=None,
+            )
 
 
 def _named(host: str, address: str) -> str:

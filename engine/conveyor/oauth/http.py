@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from conveyor.network.lifeline import within
+
 if TYPE_CHECKING:
+    from urllib3.response import BaseHTTPResponse
+
     from conveyor.network import Network
 
 CONNECT_TIMEOUT = 5.0
@@ -19,6 +23,8 @@ TOTAL_TIMEOUT = 20.0
 
 LARGEST = 256 * 1024
 """Bytes of an answer that are read at most."""
+
+_LATE = "the answer did not end in time"
 
 
 class NoAnswer(Exception):
@@ -76,34 +82,43 @@ def ask(
     from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
     pool = network.pool(connections=1, connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT)
-    end = time.monotonic() + TOTAL_TIMEOUT
-    try:
-        response = pool.request(
-            method,
-            url,
-            body=body,
-            headers={"Accept": "application/json", **headers},
-            preload_content=False,
-            decode_content=True,
-        )
-        text = b""
-        while len(text) <= LARGEST and (part := response.read(16384)):
-            text += part
-            if time.monotonic() > end:
-                raise NoAnswer("the answer did not end in time", sent=True)
-        return Answer(
-            response.status,
-            _object(text),
-            retry_after(response.headers.get("Retry-After")),
-            _instant(response.headers.get("Date")),
-        )
-    except HTTPError as error:
-        unsent = isinstance(error, NewConnectionError | ConnectTimeoutError)
-        raise NoAnswer(f"no answer: {_plain(error)}", sent=not unsent) from None
-    except OSError as error:
-        raise NoAnswer(f"no answer: {error.strerror or type(error).__name__}", sent=True) from None
-    finally:
-        pool.clear()
+    with within(TOTAL_TIMEOUT) as lifeline:
+        try:
+            response = pool.request(
+                method,
+                url,
+                body=body,
+                headers={"Accept": "application/json", **headers},
+                preload_content=False,
+                decode_content=True,
+            )
+            text = _read(response)
+        except HTTPError as error:
+            unsent = isinstance(error, NewConnectionError | ConnectTimeoutError)
+            reason = _LATE if lifeline.over else f"no answer: {_plain(error)}"
+            raise NoAnswer(reason, sent=not unsent) from None
+        except OSError as error:
+            reason = _LATE if lifeline.over else f"no answer: {error.strerror or type(error).__name__}"
+            raise NoAnswer(reason, sent=True) from None
+        finally:
+            pool.clear()
+        if lifeline.over:
+            raise NoAnswer(_LATE, sent=True)
+    return Answer(
+        response.status,
+        _object(text),
+        retry_after(response.headers.get("Retry-After")),
+        _instant(response.headers.get("Date")),
+    )
+
+
+def _read(response: BaseHTTPResponse) -> bytes:
+    """The body; of one that does not end the beginning, which is no JSON then."""
+    text = b""
+    while len(text) <= LARGEST and (part := response.read(16384)):
+        text += part
+    response.close()
+    return text
 
 
 def retry_after(text: str | None) -> float | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from conveyor.errors import SubmissionError
+from conveyor.network.lifeline import within
 from conveyor.payloads.sources.media import DEFAULT_TYPE, base_name, guess, valid
 from conveyor.payloads.sources.source import Source, nothing
 from conveyor.payloads.watched import Watched
@@ -28,6 +29,8 @@ _REDIRECT_CODES: Final = frozenset({301, 302, 303, 307, 308})
 _EXTENDED_NAME: Final = re.compile(r"filename\*\s*=\s*(utf-8|iso-8859-1)'[^']*'([^;\s]+)", re.IGNORECASE)
 _CONNECT: Final = 10.0
 _IDLE: Final = 60.0
+_ANSWER: Final = 90.0
+"""Seconds until the file begins, redirects included."""
 _MIN_RATE: Final = 32 * 1024
 """Bytes per second that a download must keep up after its first minute, or it would never end."""
 
@@ -44,16 +47,20 @@ def open_url(url: str, network: Network, *, monotonic: Callable[[], float] = tim
         SubmissionError: The server refuses, is unreachable, or redirects to where it must not.
         NetworkRefused: The policy forbids the address.
     """
-    from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import HTTPError, ProtocolError
 
     label = shown(url)
     pool = network.pool(connections=1, connect_timeout=_CONNECT, read_timeout=_IDLE)
     try:
-        response, url = _follow(pool, url, label)
+        with within(_ANSWER) as lifeline:
+            response, url = _follow(pool, url, label)
+        if lifeline.over:  # what was cut within the headers looks like their end
+            raise ProtocolError
         size = _length(response, label)
     except HTTPError as error:
         pool.clear()
-        raise SubmissionError(f"{label} cannot be fetched: {_reason(error)}") from None
+        why = f"no answer within {_ANSWER:.0f} s" if lifeline.over else _reason(error)
+        raise SubmissionError(f"{label} cannot be fetched: {why}") from None
     except BaseException:
         pool.clear()
         raise
@@ -153,7 +160,15 @@ def _length(response: BaseHTTPResponse, label: str) -> int | None:
         response.close()
         raise SubmissionError(f"{label} answers compressed ({encoding}) although asked not to")
     text = response.headers.get("Content-Length", "")
-    return int(text) if re.fullmatch(r"\d{1,18}", text) else None
+    if re.fullmatch(r"\d{1,18}", text):
+        return int(text)
+    if response.headers.get("Transfer-Encoding", "").lower() != "chunked":
+        # It would end with the connection: half a file, or half the headers, could not be told from a whole.
+        response.close()
+        raise SubmissionError(
+            f"{label} does not say how long the file is", cure="download it, and submit the file"
+        )
+    return None
 
 
 def _name(disposition: str | None, url: str) -> str | None:
