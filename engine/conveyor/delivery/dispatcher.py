@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -144,16 +144,48 @@ class Dispatcher:
         """Take at most ``room`` deliveries."""
         with self._lock:
             now = self._clock.now()
-            if not self._look(now) and self._asleep:
+            wanted = self._choose(room, now)
+            if not wanted:
                 return []
-            ready, self.next_wake = self._survey(now)
-            self._asleep = not ready
-            if not ready:
-                return []
-            wanted = self._share(ready, room)
             claims = self._ledger.claims.claim(self._worker_id, wanted, now)
             self._learn(wanted, claims, now)
             return claims
+
+    def claim_woken(self, ids: Sequence[str]) -> dict[str, Claimed]:
+        """Take those of these deliveries that are due and may be served; by id."""
+        with self._lock:
+            now = self._clock.now()
+            wanted: list[Wanted] = []
+            blocks: dict[str, Block | None] = {}
+            for name, (due, of_it) in self._ledger.wakeups.woken(ids, now).items():
+                destination = self._source.get(name)
+                if destination is None or name in self._stalled:
+                    continue
+                if self._only is not None and not self._only(destination):
+                    continue
+                at, block = self._standing(due, destination)
+                if at is not None and at <= now:
+                    ready = Ready(destination, due, block)
+                    wanted.append(replace(self._want(ready, len(of_it)), only=tuple(of_it)))
+                    blocks[name] = block
+            claims = self._ledger.claims.claim(self._worker_id, wanted, now)
+            for claim in claims:
+                self._note_probe(claim, blocks.get(claim.destination))
+            return {claim.delivery_id: claim for claim in claims}
+
+    def choose(self, room: int) -> list[Wanted]:
+        """How many of which destinations to serve next, without taking any: for whoever wakes others."""
+        with self._lock:
+            return self._choose(room, self._clock.now())
+
+    def served(self, wanted: Sequence[Wanted], exhausted: Collection[str]) -> None:
+        """What was chosen is under way; of ``exhausted`` destinations nothing more is due."""
+        with self._lock:
+            now = self._clock.now()
+            self._served.update({item.destination: now for item in wanted})
+            self._exhausted.update(exhausted)
+            if exhausted:
+                self._dirty = True  # what was taken no longer shows when the next one falls due
 
     def probe_of(self, claim: Claimed) -> Block | None:
         """The block that this claim probes."""
@@ -169,6 +201,13 @@ class Dispatcher:
             return bool(self._survey(now + micros(seconds))[0])
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _choose(self, room: int, now: int) -> list[Wanted]:
+        if not self._look(now) and self._asleep:
+            return []
+        ready, self.next_wake = self._survey(now)
+        self._asleep = not ready
+        return self._share(ready, room) if ready else []
 
     def _look(self, now: int) -> bool:
         """Scan the due destinations if anything may have changed; tells whether it did."""
@@ -234,31 +273,30 @@ class Dispatcher:
         each = -(-room // len(chosen))
         wanted = []
         for item in chosen:
-            destination = item.destination
-            limit = 1 if item.probe or destination.id in self._suspects else min(each, room)
-            wanted.append(
-                Wanted(
-                    destination.id,
-                    limit,
-                    destination.limits.concurrency,
-                    destination.revision,
-                    partial(self._place, destination),
-                    probe=item.probe is not None,
-                )
-            )
+            limit = 1 if item.probe or item.destination.id in self._suspects else min(each, room)
+            wanted.append(self._want(item, limit))
             room -= limit
             if room <= 0:
                 break
         return wanted
+
+    def _want(self, item: Ready, limit: int) -> Wanted:
+        destination = item.destination
+        return Wanted(
+            destination.id,
+            limit,
+            destination.limits.concurrency,
+            destination.revision,
+            partial(self._place, destination),
+            probe=item.probe is not None,
+        )
 
     def _learn(self, wanted: Sequence[Wanted], claims: Sequence[Claimed], now: int) -> None:
         taken: dict[str, int] = {}
         blocks = {due.destination: due.health.block for due in self._due}
         for claim in claims:
             taken[claim.destination] = taken.get(claim.destination, 0) + 1
-            block = blocks.get(claim.destination)
-            if claim.probe and block is not None:
-                self._probed[claim.delivery_id] = block
+            self._note_probe(claim, blocks.get(claim.destination))
         for item in wanted:
             self._served[item.destination] = now
             suspect = item.destination in self._suspects
@@ -268,3 +306,7 @@ class Dispatcher:
                 # What was taken no longer shows when the next one falls due.
                 if taken:
                     self._dirty = True
+
+    def _note_probe(self, claim: Claimed, block: Block | None) -> None:
+        if claim.probe and block is not None:
+            self._probed[claim.delivery_id] = block

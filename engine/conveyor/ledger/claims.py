@@ -58,6 +58,15 @@ _RUNNING = (
     .group_by(_D.destination)
 )
 
+EARLIEST = (_D.next_attempt_at,)
+"""The order in which a destination's due deliveries are taken."""
+
+
+def is_due() -> tuple[sa.ColumnElement[bool], ...]:
+    """Pending and due at the parameter ``now``."""
+    return is_(Status.PENDING), _D.next_attempt_at <= sa.bindparam("now")
+
+
 _TAKE = (
     sa.select(
         *rows.JOB_COLUMNS,
@@ -77,14 +86,15 @@ _TAKE = (
     .join(jobs, jobs.c.id == _D.job_id)
     .join(payloads, payloads.c.id == jobs.c.payload_id)
     .where(
-        is_(Status.PENDING),
+        *is_due(),
         _D.destination == sa.bindparam("destination"),
-        _D.next_attempt_at <= sa.bindparam("now"),
     )
-    .order_by(_D.next_attempt_at)
+    .order_by(*EARLIEST)
     .limit(sa.bindparam("room"))
     .with_for_update(skip_locked=True, of=deliveries)
 )
+
+_TAKE_THESE = _TAKE.where(_D.id.in_(sa.bindparam("ids", expanding=True)))
 
 _CLAIM = Prepared(
     move(Move.CLAIM).values(
@@ -149,7 +159,7 @@ class Claims:
         """
         with self._database.read() as connection:
             found = connection.execute(_DUE).all()
-        answer = [DueDestination(row[0], row[1], _health(row, now)) for row in found]
+        answer = [DueDestination(row[0], row[1], health_of(row, now)) for row in found]
         if limit is not None:
             answer.sort(key=lambda due: due.next_attempt_at)
             return answer[:limit]
@@ -199,7 +209,8 @@ class Claims:
             connection.execute(_END_ATTEMPT, values)
 
 
-def _health(row: Sequence[Any], now: int) -> Health:
+def health_of(row: Sequence[Any], now: int) -> Health:
+    """A destination's health from a row of its id, something else, and ``rows.HEALTH_COLUMNS``."""
     if row[2] is None:
         return Health(row[0])
     values = list(row[2:])
@@ -231,7 +242,11 @@ def _rooms(
 
 
 def _take(connection: sa.Connection, want: Wanted, room: int, probe: bool, now: int) -> Iterable[Claimed]:
-    found = connection.execute(_TAKE, {"destination": want.destination, "now": now, "room": room})
+    values: dict[str, Any] = {"destination": want.destination, "now": now, "room": room}
+    if want.only is None:
+        found = connection.execute(_TAKE, values)
+    else:
+        found = connection.execute(_TAKE_THESE, {**values, "ids": want.only})
     for row in found.all():
         ident, fence, attempt, cycle, failures, lost, throttled, path, conflict, state, look = row[
             rows.WIDTH :

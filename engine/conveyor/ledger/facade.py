@@ -13,6 +13,7 @@ from conveyor.ledger.database import Database
 from conveyor.ledger.deliveries import Deliveries
 from conveyor.ledger.destinations import Destinations
 from conveyor.ledger.health import Health
+from conveyor.ledger.leases import Leases
 from conveyor.ledger.memory import Memory
 from conveyor.ledger.orders import Orders
 from conveyor.ledger.outcomes import Outcomes
@@ -23,6 +24,7 @@ from conveyor.ledger.sqlite import SqliteDatabase
 from conveyor.ledger.states import States
 from conveyor.ledger.submissions import Submissions
 from conveyor.ledger.versions import check, upgrade
+from conveyor.ledger.wakeups import Wakeups
 from conveyor.ledger.workers import Workers
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ class Ledger:
         """The time that due times and leases are measured by: the server's, where there is one."""
         self.submissions = Submissions(database)
         self.claims = Claims(database)
+        self.wakeups = Wakeups(database)
+        self.leases = Leases(database)
         self.outcomes = Outcomes(database)
         self.states = States(database)
         self.workers = Workers(database)

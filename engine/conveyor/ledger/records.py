@@ -135,6 +135,8 @@ class Wanted:
     """``(job, delivery_id, cycle)`` → placement; None when it cannot be rendered (the attempt says why)."""
     probe: bool = False
     """The destination is blocked and its probe is due: exactly one, only if nothing of it runs."""
+    only: tuple[str, ...] | None = None
+    """Take these deliveries, if they are due, and no others: somebody was woken for them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration; what :func:`conveyor.ledger.open_ledger` expects to find."""
 
 metadata = sa.MetaData(
@@ -250,6 +250,14 @@ connections = sa.Table(
     _text("error"),
     sa.CheckConstraint("state IN ('ok', 'revoked', 'consent')", name="state"),
     sa.CheckConstraint("(lock_owner IS NULL) = (lock_until IS NULL)", name="lock"),
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    _id("name"),
+    _text("holder", null=False),
+    _int("lease_until", null=False),
 )
 
 meta = sa.Table("meta", metadata, _id("key"), _text("value", null=False))
