@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from servers import (
@@ -35,6 +36,9 @@ from servers.s3 import S3Server
 from servers.ssh import SshServer
 
 from conveyor.testing.plugin import requires
+
+if TYPE_CHECKING:
+    from servers.standins.box import BoxStandIn
 
 
 @pytest.fixture(scope="session")
@@ -214,3 +218,21 @@ def gcs_server() -> Iterator[FakeGcs]:
     requires(fake_gcs.available(), fake_gcs.PACKAGE)
     with fake_gcs.start() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def the_box_standin() -> Iterator[BoxStandIn]:
+    """Box's stand-in."""
+    from servers.standins.box import BoxStandIn
+    from servers.standins.kit import running
+
+    with running(BoxStandIn()) as standin:
+        yield standin
+
+
+@pytest.fixture
+def box_standin(the_box_standin: BoxStandIn) -> Iterator[BoxStandIn]:
+    """Box's stand-in, empty, with its limits as they are by default."""
+    the_box_standin.reset()
+    yield the_box_standin
+    assert not the_box_standin.defects
