@@ -261,6 +261,33 @@ def test_interim_answers_mean_nothing() -> None:
         assert post(script.url, BIG).extra["status"] == 202
 
 
+@pytest.mark.parametrize("when", ["before the body", "after it", "for ever"])
+def test_a_flood_of_interim_answers_is_no_answer(when: str) -> None:
+    flood = b"HTTP/1.1 102 Processing\r\n\r\n" * 5_000
+
+    def play(connection: socket.socket) -> None:
+        read = read_head if when == "before the body" else read_request
+        read(connection)
+        connection.sendall(flood)
+        while when == "for ever":
+            connection.sendall(flood)
+        with contextlib.suppress(TimeoutError):
+            while connection.recv(1 << 20):
+                pass
+
+    error = refused(play, BIG if when == "before the body" else 1_000)
+    wanted = ErrorKind.TRANSIENT if when == "before the body" else ErrorKind.UNKNOWN_OUTCOME
+    assert (error.kind, "not HTTP" in error.message) == (wanted, True)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 200 OK\r\nX: 1\r\n"]
+)
+def test_half_of_an_answers_head_is_no_success(raw: bytes) -> None:
+    """RFC 9112 §8: what breaks off within the header section is incomplete."""
+    assert refused(answering(raw)).kind is ErrorKind.UNKNOWN_OUTCOME
+
+
 def test_closed_before_the_whole_file_was_sent_is_transient() -> None:
     for end in (reset, socket.socket.close):
 

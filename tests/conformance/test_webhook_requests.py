@@ -48,7 +48,8 @@ class Catcher:
 
     def __init__(self) -> None:
         self.caught: list[Caught] = []
-        caught = self.caught
+        self.status = 200
+        caught, catcher = self.caught, self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -58,7 +59,7 @@ class Catcher:
                 caught.append(
                     Caught({k.lower(): v for k, v in self.headers.items()}, body, self.client_address[1])
                 )
-                self.send_response(200)
+                self.send_response(catcher.status)
                 self.send_header("Content-Length", "2")
                 self.end_headers()
                 self.wfile.write(b"ok")
@@ -243,6 +244,39 @@ def test_during_a_rotation_both_keys_verify(catcher: Catcher) -> None:
         StandardWebhook(secret).verify(got.body, got.headers, json_parse=False)
     assert len(got.headers["webhook-signature"].split(" ")) == 2
     assert got.headers["x-aptr-signature"] == hmac_of(NEW, got.body)
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_during_a_rotation_a_refused_signature_gives_the_next_secret_its_turn(
+    catcher: Catcher, code: int
+) -> None:
+    """There is one X-Aptr-Signature: a receiver that knows only the old secret, or only the new, gets it."""
+    parcel, context = make_parcel(b"text"), HarnessContext()
+    webhook = open_webhook(
+        WebhookOptions.model_validate({"url": catcher.url, "secret": ["new", "old"]}), make_env()
+    )
+    for secret, answer in (("new", code), ("old", 500), ("old", code), ("new", 200)):
+        catcher.status = answer
+        if answer == 200:
+            webhook.deliver(parcel, TARGET, context)
+        else:
+            with pytest.raises(DeliveryError):
+                webhook.deliver(parcel, TARGET, context)
+        got = catcher.caught[-1]
+        assert (
+            got.headers["x-aptr-signature"] == got.headers["x-apertur-signature"] == hmac_of(secret, got.body)
+        )
+        context = HarnessContext(context.state, attempt=context.attempt + 1)
+    webhook.close()
+
+
+def test_a_single_secret_saves_nothing(catcher: Catcher) -> None:
+    catcher.status, context = 401, HarnessContext()
+    webhook = open_webhook(WebhookOptions(url=catcher.url, secret="only"), make_env())  # type: ignore[arg-type]
+    with pytest.raises(DeliveryError):
+        webhook.deliver(make_parcel(b"text"), TARGET, context)
+    webhook.close()
+    assert context.saves == []
 
 
 def test_a_retry_keeps_the_id_and_signs_anew(catcher: Catcher) -> None:

@@ -42,6 +42,8 @@ _IDLE = 2.0
 request that meets the close cannot be told from one that was lost."""
 _TAGS_LIMIT = 4096
 """Bytes of tags that fit into a header; many servers refuse headers of 8 KiB."""
+_TURN = "secret"
+"""The key in the delivery's state: how often the signature was refused while there are several secrets."""
 
 
 def open_webhook(options: WebhookOptions, env: ConnectorEnv) -> Webhook:
@@ -71,7 +73,7 @@ class Webhook:
         timestamp = int(self._env.clock())
         proof = seal(
             body.pieces(),
-            secrets=self._options.secrets,
+            secrets=self._in_turn(context),
             message_id=parcel.delivery_id,
             timestamp=timestamp,
             each=lambda: context.progress(0),
@@ -79,6 +81,7 @@ class Webhook:
         headers = self._headers(parcel, target, body, proof, timestamp)
         answer = self._post(headers, body, context)
         if not 200 <= answer.status < 300:
+            self._take_turns(answer, context)
             raise refusal(
                 answer,
                 now=self._env.clock(),
@@ -201,6 +204,19 @@ class Webhook:
         custom = {name: value.get_secret_value() for name, value in self._options.custom_headers.items()}
         replaced = {name.lower() for name in custom}
         return [pair for pair in headers if pair[0].lower() not in replaced] + list(custom.items())
+
+    def _in_turn(self, context: AttemptContext) -> tuple[str, ...]:
+        """The secrets, first the one that makes the signature of which a request has only one."""
+        secrets = self._options.secrets
+        turn = context.state.get(_TURN)
+        first = turn % len(secrets) if isinstance(turn, int) and secrets else 0
+        return secrets[first:] + secrets[:first]
+
+    def _take_turns(self, answer: Answer, context: AttemptContext) -> None:
+        """The receiver may not know the first secret yet or no longer: another takes the next attempt."""
+        if answer.status in (401, 403) and len(self._options.secrets) > 1:
+            turn = context.state.get(_TURN)
+            context.save(**{_TURN: turn + 1 if isinstance(turn, int) else 1})
 
     def _hidden(self) -> tuple[str, ...]:
         custom = (value.get_secret_value() for value in self._options.custom_headers.values())

@@ -28,6 +28,8 @@ _EARLY_TIME = 30.0
 """Seconds that an answer may take which began before the whole body was out."""
 _LAST_WORDS = 2.0
 """Seconds to wait for an answer after a send broke."""
+_INTERIM_LIMIT = 100
+"""Interim answers (1xx) that are passed over, each of which may have as many headers as any other."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: |\r|\n)")
 
 
@@ -72,6 +74,7 @@ class Exchange:
         self._context = context
         self._complete = False
         self._early: Reader | None = None
+        self._interim = 0
 
     def run(self, head: bytes, body: Body) -> Answer:
         """Send and read.
@@ -124,11 +127,25 @@ class Exchange:
         if self._wire.ended and not self._wire.pending():
             return False
         reader = Reader(self._wire, time.monotonic() + min(_EARLY_TIME, self._context.remaining()))
-        status = _interim_or_status(reader)
+        status = self._next_status(reader)
         if status is None:
-            return not self._wire.heard() or self._go_on()
+            return True
         self._early = reader
         return 200 <= status < 300
+
+    def _next_status(self, reader: Reader) -> int | None:
+        """Read one status line: None for an interim answer, which is consumed.
+
+        Raises:
+            http.client.HTTPException: it is not HTTP/1, or one interim answer too many.
+            OSError: nothing more comes.
+        """
+        status = _interim_or_status(reader)
+        if status is None:
+            self._interim += 1
+            if self._interim > _INTERIM_LIMIT:
+                raise http.client.HTTPException
+        return status
 
     def _answer(self, broken: Exception | None) -> Answer:
         reader = self._early or Reader(self._wire, 0.0)
@@ -154,7 +171,7 @@ class Exchange:
 
     def _parse(self, reader: Reader) -> http.client.HTTPResponse:
         while self._early is None:
-            if _interim_or_status(reader) is not None:
+            if self._next_status(reader) is not None:
                 break
         response = http.client.HTTPResponse(cast("http.client.socket", reader), method="POST")  # type: ignore[name-defined]
         response.begin()

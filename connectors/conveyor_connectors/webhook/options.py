@@ -51,8 +51,8 @@ class WebhookOptions(Options):
     )
     secret: Secret | tuple[Secret, ...] | None = Field(
         default=None,
-        description="Signs each request. Several during a rotation: the first makes the X-Aptr-Signature, "
-        "each whsec_ one a Standard Webhooks signature.",
+        description="Signs each request. Several during a rotation: each whsec_ one makes a Standard "
+        "Webhooks signature, the first the X-Aptr-Signature, or after a 401 or 403 the next.",
     )
     format: Literal["multipart", "json_base64", "binary"] = Field(
         default="multipart",

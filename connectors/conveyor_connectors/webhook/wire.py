@@ -8,6 +8,7 @@ sends one byte a second hold a worker for ever.
 
 from __future__ import annotations
 
+import http.client
 import select
 import socket
 import ssl
@@ -150,13 +151,18 @@ class Reader:
         return self
 
     def readline(self, limit: int = 65537) -> bytes:
-        """One line with its LF, cut at ``limit``."""
+        """One line with its LF, cut at ``limit``.
+
+        Raises:
+            http.client.RemoteDisconnected: the stream ends before the line does. ``http.client`` would take
+                that for the end of the headers (RFC 9112 §8: such an answer is incomplete).
+        """
         if self._pushed:
             line, self._pushed = self._pushed, b""
             return line
         while not (end := self._wire.line_end()) and self._wire.pending() < limit:
             if not self._wire.fill(self.until):
-                break
+                raise http.client.RemoteDisconnected("closed within a line")
         return self._wire.pull(min(end or limit, limit))
 
     def read(self, size: int = -1) -> bytes:
