@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,90 +13,18 @@ import requests
 
 from conveyor.testing.ports import wait_until
 from servers.standins.box import BoxStandIn
+from servers.standins.box.client import OPEN, Client, code, sha1
 from servers.standins.box.items import key
 from servers.standins.kit import Fault, StandInObserver
 from servers.standins.messages import Answer
 
 MiB = 1 << 20
-OPEN = "/api/2.0/files/upload_sessions"
-
-
-def sha1(data: bytes) -> str:
-    return hashlib.sha1(data).hexdigest()
-
-
-def digest(data: bytes) -> str:
-    return "sha=" + base64.b64encode(hashlib.sha1(data).digest()).decode()
-
-
-@dataclass
-class Client:
-    """One account, by HTTP."""
-
-    standin: BoxStandIn
-    session: requests.Session = field(default_factory=requests.Session)
-    token: str | None = None
-
-    def __post_init__(self) -> None:
-        self.session.trust_env = False
-        self.token = self.token or self.standin.sign_in("root_readwrite")[0]
-
-    def ask(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None, **more: Any
-    ) -> requests.Response:
-        url = path if path.startswith("http") else self.standin.url + path
-        sent = {"Authorization": f"Bearer {self.token}", **(headers or {})}
-        return self.session.request(method, url, headers=sent, timeout=20, allow_redirects=False, **more)
-
-    def upload(
-        self,
-        name: str,
-        data: bytes = b"x",
-        parent: str = "0",
-        path: str = "/api/2.0/files/content",
-        **headers: str,
-    ) -> requests.Response:
-        attributes = (
-            {"name": name} if "/files/content" not in path else {"name": name, "parent": {"id": parent}}
-        )
-        files = {"attributes": (None, json.dumps(attributes)), "file": (name, data)}
-        named = {header.replace("_", "-"): value for header, value in headers.items()}
-        return self.ask("POST", path, named, files=files)
-
-    def folder(self, name: str, parent: str = "0") -> requests.Response:
-        return self.ask("POST", "/2.0/folders", json={"name": name, "parent": {"id": parent}})
-
-    def open(self, name: str = "big.bin", size: int = 100, parent: str = "0") -> requests.Response:
-        body = {"folder_id": parent, "file_name": name, "file_size": size}
-        return self.ask("POST", OPEN, json=body)
-
-    def part(
-        self, session: Mapping[str, Any], offset: int, data: bytes, total: int, **headers: str
-    ) -> requests.Response:
-        sent = {"digest": digest(data), "content-range": f"bytes {offset}-{offset + len(data) - 1}/{total}"}
-        sent.update({name.replace("_", "-"): value for name, value in headers.items()})
-        return self.ask("PUT", session["session_endpoints"]["upload_part"], sent, data=data)
-
-    def commit(
-        self, session: Mapping[str, Any], parts: Any, data: bytes, **headers: str
-    ) -> requests.Response:
-        sent = {"digest": digest(data), **{name.replace("_", "-"): value for name, value in headers.items()}}
-        return self.ask("POST", session["session_endpoints"]["commit"], sent, json={"parts": parts})
 
 
 @pytest.fixture
 def client(box_standin: BoxStandIn) -> Iterator[Client]:
     with requests.Session() as session:
         yield Client(box_standin, session)
-
-
-def code(answer: requests.Response) -> tuple[int, str]:
-    document = answer.json()
-    assert document["type"] == "error"
-    assert document["status"] == answer.status_code
-    assert document["help_url"]
-    assert document["request_id"]
-    return answer.status_code, document["code"]
 
 
 # --- upload in one request ---------------------------------------------------------------------------
@@ -387,160 +313,6 @@ def test_an_answer_that_the_description_does_not_have_is_a_defect(client: Client
     client.standin.defects.clear()
 
 
-# --- sessions ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def chunked(client: Client) -> Client:
-    client.standin.chunked_floor, client.standin.part_size = 20, 10
-    return client
-
-
-DATA = b"abcdefghijklmnopqrstuvwxy"
-
-
-def sent(client: Client, session: Mapping[str, Any], *offsets: int, data: bytes = DATA) -> list[Any]:
-    parts = []
-    for offset in offsets:
-        answer = client.part(session, offset, data[offset : offset + 10], len(data))
-        assert answer.status_code == 200, answer.text
-        parts.append(answer.json()["part"])
-    return parts
-
-
-def test_a_session_takes_parts_in_any_order(chunked: Client) -> None:
-    answer = chunked.open(size=25)
-    assert answer.status_code == 201
-    session = answer.json()
-    assert (session["part_size"], session["total_parts"], session["num_parts_processed"]) == (10, 3, 0)
-    where = session["session_endpoints"]
-    parts = sent(chunked, session, 20, 0)
-    assert chunked.standin.unfinished() == {session["id"]}
-    listed = chunked.ask("GET", where["list_parts"]).json()
-    assert [part["offset"] for part in listed["entries"]] == [0, 20]
-    assert chunked.ask("GET", where["list_parts"] + "?limit=1&offset=1").json()["entries"] == [parts[0]]
-    assert chunked.ask("GET", where["status"]).json()["num_parts_processed"] == 2
-    parts += sent(chunked, session, 10)
-    answer = chunked.commit(session, parts, DATA)
-    assert answer.status_code == 201
-    assert answer.json()["entries"][0]["sha1"] == sha1(DATA)
-    assert StandInObserver(chunked.standin).read("big.bin") == DATA
-    assert chunked.standin.unfinished() == set()
-    assert len(list(chunked.standin.folder.iterdir())) == 1
-
-
-@pytest.mark.parametrize(
-    ("offset", "data", "headers", "expected"),
-    [
-        (0, b"abcdefghij", {}, (409, "conflict")),
-        (10, b"klmnopqrst", {"digest": digest(b"x")}, (412, "precondition_failed")),
-        (10, b"klmnopqrst", {"digest": "md5=abc"}, (400, "bad_request")),
-        (10, b"klmnopqrst", {"digest": ""}, (400, "bad_request")),
-        (10, b"klmnopqrst", {"content_range": ""}, (400, "bad_request")),
-        (10, b"klmnopqrst", {"content_range": "10-19/25"}, (400, "bad_request")),
-        (10, b"klmnopqrst", {"content_range": "bytes 10-19/26"}, (416, "requested_range_not_satisfiable")),
-        (5, b"fghijklmno", {}, (416, "requested_range_not_satisfiable")),
-        (10, b"klmno", {}, (416, "requested_range_not_satisfiable")),
-        (10, b"klmno", {"content_range": "bytes 10-19/25"}, (416, "requested_range_not_satisfiable")),
-        (20, b"uvwxyz", {}, (416, "requested_range_not_satisfiable")),
-        (30, b"x", {}, (416, "requested_range_not_satisfiable")),
-    ],
-)
-def test_a_part_that_breaks_a_rule(
-    chunked: Client, offset: int, data: bytes, headers: dict[str, str], expected: tuple[int, str]
-) -> None:
-    session = chunked.open(size=25).json()
-    sent(chunked, session, 0)
-    assert code(chunked.part(session, offset, data, 25, **headers)) == expected
-    assert chunked.ask("GET", session["session_endpoints"]["list_parts"]).json()["total_count"] == 1
-    assert len(list(chunked.standin.folder.iterdir())) == 1
-
-
-def test_a_commit_that_breaks_a_rule(chunked: Client) -> None:
-    session = chunked.open(size=25).json()
-    parts = sent(chunked, session, 0, 10)
-    assert code(chunked.commit(session, parts, DATA)) == (400, "parts_mismatch")
-    parts += sent(chunked, session, 20)
-    assert code(chunked.commit(session, parts[:2], DATA)) == (400, "parts_mismatch")
-    assert code(chunked.commit(session, [*parts[:2], {**parts[2], "size": 4}], DATA)) == (
-        400,
-        "parts_mismatch",
-    )
-    assert code(chunked.commit(session, parts, b"other")) == (412, "precondition_failed")
-    assert code(chunked.commit(session, parts, DATA, digest="sha=x")) == (400, "bad_request")
-    assert code(chunked.commit(session, "all", DATA)) == (400, "bad_request")
-    chunked.upload("BIG.bin")
-    answer = chunked.commit(session, parts, DATA)
-    assert code(answer) == (409, "item_name_in_use")
-    chunked.ask("DELETE", f"/2.0/files/{answer.json()['context_info']['conflicts']['id']}")
-    assert chunked.commit(session, parts, DATA).status_code == 201
-    assert code(chunked.commit(session, parts, DATA)) == (404, "not_found")
-    chunked.standin.commit_again = True
-    assert chunked.commit(session, parts, DATA).status_code == 201
-    assert [name for name, _ in chunked.standin.files()] == ["big.bin"]
-
-
-def test_a_commit_is_put_off_as_often_as_is_set(chunked: Client) -> None:
-    chunked.standin.mismatches, chunked.standin.put_off, chunked.standin.retry_after = 1, 2, 7
-    session = chunked.open(size=25).json()
-    parts = sent(chunked, session, 0, 10, 20)
-    assert code(chunked.commit(session, parts, DATA)) == (400, "parts_mismatch")
-    for _ in range(2):
-        answer = chunked.commit(session, parts, DATA)
-        assert (answer.status_code, answer.headers["Retry-After"], answer.content) == (202, "7", b"")
-    assert chunked.commit(session, parts, DATA).status_code == 201
-
-
-def test_a_session_ends(chunked: Client) -> None:
-    session = chunked.open(size=25).json()
-    where = session["session_endpoints"]
-    sent(chunked, session, 0)
-    assert chunked.ask("DELETE", where["abort"]).status_code == 204
-    assert list(chunked.standin.folder.iterdir()) == []
-    assert code(chunked.ask("DELETE", where["abort"])) == (404, "not_found")
-    assert code(chunked.part(session, 10, DATA[10:20], 25)) == (404, "not_found")
-    session = chunked.open(size=25).json()
-    real = chunked.standin.now
-    chunked.standin.now = lambda: real() + 7 * 86_400 + 1
-    chunked.token = chunked.standin.sign_in("root_readwrite")[0]
-    assert code(chunked.part(session, 0, DATA[:10], 25)) == (410, "session_expired")
-    assert chunked.standin.unfinished() == set()
-
-
-def test_a_session_is_known_where_it_says(chunked: Client) -> None:
-    session = chunked.open(size=25).json()
-    direct = f"/api/2.0/files/upload_sessions/{session['id']}"
-    assert chunked.ask("GET", direct).status_code == 200
-    chunked.standin.only_server_urls = True
-    assert code(chunked.ask("GET", direct)) == (404, "not_found")
-    assert chunked.ask("GET", session["session_endpoints"]["status"]).status_code == 200
-
-
-def test_a_session_for_a_new_version(chunked: Client) -> None:
-    entry = chunked.upload("a", b"1").json()["entries"][0]
-    assert code(chunked.open("A", 25)) == (409, "item_name_in_use")
-    path = f"/api/2.0/files/{entry['id']}/upload_sessions"
-    session = chunked.ask("POST", path, json={"file_size": 25}).json()
-    parts = sent(chunked, session, 0, 10, 20)
-    assert code(chunked.commit(session, parts, DATA, if_match="9")) == (412, "precondition_failed")
-    new = chunked.commit(session, parts, DATA, if_match=entry["etag"]).json()["entries"][0]
-    assert (new["id"], new["sha1"]) == (entry["id"], sha1(DATA))
-
-
-def test_a_session_is_its_owners(chunked: Client) -> None:
-    session = chunked.open(size=25).json()
-    form = {"grant_type": "client_credentials", "box_subject_type": "enterprise", "box_subject_id": "400001"}
-    other = Client(chunked.standin, chunked.session, token(chunked, **form).json()["access_token"])
-    assert code(other.part(session, 0, DATA[:10], 25)) == (403, "forbidden")
-
-
-def test_a_session_is_measured_by_the_quota(chunked: Client) -> None:
-    chunked.standin.quota = 24
-    assert code(chunked.open(size=25)) == (403, "storage_limit_exceeded")
-    chunked.standin.quota, chunked.standin.max_upload_size = 100, 24
-    assert code(chunked.open(size=25)) == (403, "file_size_limit_exceeded")
-
-
 # --- folders -----------------------------------------------------------------------------------------
 
 
@@ -557,6 +329,8 @@ def test_folders_and_their_conflicts(client: Client) -> None:
     assert [above["name"] for above in shown["path_collection"]["entries"]] == ["All Files", "Photos"]
     moved = client.ask("PUT", f"/2.0/folders/{folder['id']}", json={"parent": {"id": inner["id"]}})
     assert code(moved) == (400, "cyclical_folder_structure")
+    both = client.ask("PUT", f"/2.0/folders/{inner['id']}", json={"parent": {"id": "0"}, "name": "x"})
+    assert code(both) == (403, "operation_limit_exceeded")
     assert code(client.ask("DELETE", f"/2.0/folders/{folder['id']}")) == (400, "folder_not_empty")
     assert client.ask("DELETE", f"/2.0/folders/{folder['id']}?recursive=true").status_code == 204
     for item in (folder, inner):
@@ -608,158 +382,6 @@ def test_a_file_is_looked_at_moved_and_deleted(client: Client) -> None:
     client.standin.trash_enabled = False
     assert client.ask("DELETE", where).status_code == 204
     assert code(client.ask("GET", where)) == (404, "not_found")
-
-
-# --- sign-in -----------------------------------------------------------------------------------------
-
-
-def token(client: Client, **form: str) -> requests.Response:
-    from servers.oauth_rules import CLIENT, SECRET
-
-    known = {"client_id": CLIENT, "client_secret": SECRET, **form}
-    return client.session.post(client.standin.url + "/oauth2/token", data=known, timeout=10)
-
-
-def authorized(client: Client, **query: str) -> str:
-    asked = {
-        "client_id": "app-1",
-        "response_type": "code",
-        "redirect_uri": "http://127.0.0.1:9/",
-        "state": "s" * 16,
-    }
-    url = client.standin.url + "/api/oauth2/authorize"
-    answer = client.session.get(url, params={**asked, **query}, timeout=10, allow_redirects=False)
-    assert answer.status_code == 302, answer.text
-    return answer.headers["Location"].partition("code=")[2].partition("&")[0]
-
-
-def test_a_code_with_the_secret_gives_tokens(client: Client) -> None:
-    answer = token(client, grant_type="authorization_code", code=authorized(client)).json()
-    assert answer["token_type"] == "bearer"
-    assert answer["expires_in"] == 3600
-    client.token = answer["access_token"]
-    me = client.ask("GET", "/2.0/users/me").json()
-    assert (me["id"], me["login"], me["max_upload_size"]) == ("10001", "ann@example.com", 5_368_709_120)
-    form = {"token": answer["refresh_token"], "client_id": "app-1", "client_secret": "wrong"}
-    where = client.standin.url + "/oauth2/revoke"
-    assert client.session.post(where, data=form, timeout=10).json()["error"] == "invalid_client"
-    form["client_secret"] = client.standin.rules.secret or ""
-    assert client.session.post(where, data=form, timeout=10).status_code == 200
-    assert client.ask("GET", "/2.0/users/me").status_code == 401
-
-
-@pytest.mark.parametrize(
-    ("form", "error"),
-    [
-        ({"grant_type": "password"}, "unsupported_grant_type"),
-        ({"grant_type": "refresh_token", "refresh_token": "no"}, "invalid_grant"),
-        ({"grant_type": "refresh_token", "refresh_token": "no", "client_secret": "no"}, "invalid_client"),
-        ({"grant_type": "authorization_code", "code": "no"}, "invalid_grant"),
-        ({"grant_type": "client_credentials", "box_subject_type": "robot"}, "invalid_request"),
-        (
-            {"grant_type": "client_credentials", "box_subject_type": "enterprise", "box_subject_id": "7"},
-            "invalid_grant",
-        ),
-        (
-            {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": "a.b.c"},
-            "invalid_grant",
-        ),
-    ],
-)
-def test_a_token_request_that_breaks_a_rule(client: Client, form: dict[str, str], error: str) -> None:
-    answer = token(client, **form)
-    assert (answer.status_code, answer.json()["error"]) == (400, error)
-
-
-def test_a_code_is_short_lived_and_used_once(client: Client) -> None:
-    clock = [1_700_000_000.0]
-    client.standin.now = lambda: clock[0]
-    code_ = authorized(client)
-    clock[0] += 31
-    assert token(client, grant_type="authorization_code", code=code_).status_code == 400
-    code_ = authorized(client)
-    answer = token(client, grant_type="authorization_code", code=code_)
-    assert answer.status_code == 200
-    assert token(client, grant_type="authorization_code", code=code_).status_code == 400
-    client.token = answer.json()["access_token"]
-    assert client.ask("GET", "/2.0/users/me").status_code == 401, "what the first use gave is gone"
-
-
-def test_a_refresh_token_is_honoured_until_the_new_access_token_is_used(client: Client) -> None:
-    _, refresh = client.standin.sign_in("root_readwrite")
-    lost = token(client, grant_type="refresh_token", refresh_token=refresh).json()
-    again = token(client, grant_type="refresh_token", refresh_token=refresh).json()
-    client.token = lost["access_token"]
-    assert client.ask("GET", "/2.0/users/me").status_code == 401
-    client.token = again["access_token"]
-    assert client.ask("GET", "/2.0/users/me").status_code == 200
-    assert token(client, grant_type="refresh_token", refresh_token=refresh).json()["error"] == "invalid_grant"
-    real = client.standin.now
-    client.standin.now = lambda: real() + 61 * 86_400
-    form = {"grant_type": "refresh_token", "refresh_token": again["refresh_token"]}
-    assert token(client, **form).json()["error_description"] == "Refresh token has expired"
-
-
-def test_a_token_that_is_not_valid(client: Client) -> None:
-    client.token = "nobody"
-    answer = client.ask("GET", "/2.0/users/me")
-    assert (answer.status_code, answer.content) == (401, b"")
-    assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
-    client.token, _ = client.standin.sign_in("root_readwrite")
-    real = client.standin.now
-    client.standin.now = lambda: real() + 3601
-    assert client.ask("GET", "/2.0/users/me").status_code == 401
-
-
-def test_a_token_that_may_only_read(client: Client) -> None:
-    client.token, _ = client.standin.sign_in("root_readonly")
-    assert client.ask("GET", "/2.0/folders/0/items").status_code == 200
-    assert code(client.folder("f")) == (403, "insufficient_scope")
-
-
-def test_an_application_without_approval(client: Client) -> None:
-    form = {"grant_type": "client_credentials", "box_subject_type": "user", "box_subject_id": "10001"}
-    assert token(client, **form).status_code == 200
-    client.standin.rules.approved = False
-    assert token(client, **form).json()["error"] == "unauthorized_client"
-
-
-CLAIMS: list[tuple[dict[str, Any], Callable[[str], bool]]] = [
-    ({}, lambda text: not text),
-    ({"iss": "another"}, lambda text: "'iss'" in text),
-    ({"aud": "https://example.com"}, lambda text: "'aud'" in text),
-    ({"sub": "7"}, lambda text: "'sub'" in text),
-    ({"box_sub_type": "user"}, lambda text: "'sub'" in text),
-    ({"exp": 61}, lambda text: "exceeds the maximum" in text),
-    ({"exp": -1}, lambda text: "MUST be before" in text),
-    ({"jti": "short"}, lambda text: "'jti'" in text),
-]
-
-
-@pytest.mark.parametrize(("claims", "fits"), CLAIMS)
-@pytest.mark.parametrize("algorithm", ["RS256", "RS512"])
-def test_claims_of_an_assertion(
-    client: Client, claims: dict[str, Any], fits: Callable[[str], bool], algorithm: str
-) -> None:
-    import jwt
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    now = 1_700_000_000.0
-    client.standin.now = lambda: now
-    given = client.standin.facts()["app_config"]["boxAppSettings"]["appAuth"]
-    pem = load_pem_private_key(given["privateKey"].encode(), given["passphrase"].encode())
-    known = {
-        "iss": "app-1", "sub": "400001", "box_sub_type": "enterprise", "jti": "j" * 20,
-        "aud": "https://api.box.com/oauth2/token", **claims, "exp": now + claims.get("exp", 50),
-    }  # fmt: skip
-    made = jwt.encode(known, pem, algorithm, {"kid": given["publicKeyID"]})  # type: ignore[arg-type]
-    form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": made}
-    answer = token(client, **form).json()
-    assert fits(answer.get("error_description", "")), answer
-    if not claims:
-        assert "'jti'" in token(client, **form).json()["error_description"], "each assertion once"
-        forged = jwt.encode(known, pem, algorithm, {"kid": "other"})  # type: ignore[arg-type]
-        assert token(client, **{**form, "assertion": forged}).json()["error"] == "invalid_grant"
 
 
 # --- the kit -----------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ To be set on the class or the object (:meth:`~.service.BoxService.reset` brings 
 * ``only_server_urls``: a session is known at the addresses that it named, and nowhere else;
 * ``trash_enabled``; ``calls_per_minute`` and ``uploads_per_minute`` (None: no limit; Box has 1000 and 240);
 * on the object: ``blocked`` and ``read_only`` (ids of folders: 409 operation_blocked_temporary, 403),
+  ``broken`` (ids of sessions: 410 upload_failed),
   ``tree.reserved`` (folder id and :func:`~.items.key` of a name), ``rules`` (:class:`~.sign_in.BoxRules`),
   ``now``.
 

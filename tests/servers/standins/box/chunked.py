@@ -82,6 +82,8 @@ class Chunked(Folders):
             raise refused("session_expired")
         if session.owner != call.account:
             raise refused("forbidden")
+        if session.id in self.broken and call.request.method != "DELETE":
+            raise refused("upload_failed")
         return session
 
     def _running(self, call: Call) -> Session:

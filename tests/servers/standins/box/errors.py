@@ -35,10 +35,16 @@ CODES: dict[str, tuple[int, str]] = {
     "missing_file_name": (400, "No file name was provided"),
     "missing_file_size": (400, "No file size was provided"),
     "parts_mismatch": (400, "The parts listed do not match the parts uploaded"),
+    "password_reset_required": (400, "User needs to reset password"),
+    "terms_of_service_required": (
+        400,
+        "User must accept custom terms of service before action can be taken",
+    ),
     "access_denied_insufficient_permissions": (403, "Access denied - insufficient permission"),
     "file_size_limit_exceeded": (403, "File size exceeds the folder owner's file size limit"),
     "forbidden": (403, "Only the user who initiated the upload session may upload to it"),
     "insufficient_scope": (403, "The request requires higher privileges than provided by the access token."),
+    "operation_limit_exceeded": (403, "Too many operations in one request"),
     "storage_limit_exceeded": (403, "Account storage limit reached"),
     "not_found": (404, "Not Found"),
     "trashed": (404, "Item is trashed"),
@@ -52,6 +58,7 @@ CODES: dict[str, tuple[int, str]] = {
     ),
     "operation_blocked_temporary": (409, "The operation is blocked by another ongoing operation"),
     "session_expired": (410, "The upload session has expired"),
+    "upload_failed": (410, "The upload session is in an unrecoverable state and cannot continue"),
     "length_required": (411, "content-length header was required, but not provided"),
     "precondition_failed": (
         412,
@@ -61,6 +68,7 @@ CODES: dict[str, tuple[int, str]] = {
     "requested_range_not_satisfiable": (416, "The content range does not match a range of the session"),
     "rate_limit_exceeded": (429, "Request rate limit exceeded, please try again later"),
     "internal_server_error": (500, "Internal Server Error"),
+    "bad_gateway": (502, "Bad Gateway"),
     "unavailable": (503, "Unavailable"),
 }
 

@@ -94,6 +94,8 @@ class Folders(Files):
         with self.lock:
             item = self._not_root(call)
             self.check_etag(call, item)
+            if "parent" in call.body and len(call.body) > 1:  # description, 403
+                raise refused("operation_limit_exceeded")
             self.move(item, call)
             return Answer(200, self._shown(item, call))
 

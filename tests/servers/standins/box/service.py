@@ -106,6 +106,7 @@ class BoxService(StandIn):
         self.sessions: dict[str, Session] = {}
         self.blocked: set[str] = set()
         self.read_only: set[str] = set()
+        self.broken: set[str] = set()
         self.defects: list[str] = []
         self.tickets: dict[str, tuple[Path, float]] = {}
         self._calls: dict[str, deque[float]] = {"calls": deque(), "uploads": deque()}
@@ -322,6 +323,7 @@ class BoxService(StandIn):
             self.tree.wipe()
             self.blocked.clear()
             self.read_only.clear()
+            self.broken.clear()
 
     def reset(self) -> None:
         """As it was at the start: empty, limits as the class has them, the log and the faults gone."""
