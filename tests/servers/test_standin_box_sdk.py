@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import box_sdk_gen as box
@@ -16,7 +17,8 @@ import requests
 from servers.oauth_rules import CLIENT, SECRET
 from servers.standins.box import BoxStandIn
 from servers.standins.child import launched
-from servers.standins.kit import StandInObserver
+from servers.standins.kit import StandInObserver, running
+from servers.tls import make_certificates
 
 ROOT = box.UploadFileAttributesParentField(id="0")
 
@@ -163,3 +165,14 @@ def test_sixteen_at_once_in_a_process_of_its_own() -> None:
         found = session.get(facts["url"] + "/_standin/files", timeout=20).json()
         assert found["7.jpg"] == hashlib.sha256(b"7" * 50_000).hexdigest()
         assert len(found) == 64
+
+
+def test_the_session_names_its_addresses_over_tls(tmp_path: Path) -> None:
+    certificates = make_certificates(tmp_path)
+    with running(BoxStandIn(certificates=certificates)) as standin, requests.Session() as session:
+        session.trust_env, session.verify = False, str(certificates.ca)
+        standin.part_size = 10_000_000
+        sdk = signed_in(network_of(standin.facts(), session), standin.sign_in("root_readwrite")[0])
+        entry = sdk.chunked_uploads.upload_big_file(io.BytesIO(bytes(20_000_000)), "a", 20_000_000, "0")
+        assert entry.size == 20_000_000
+        assert not standin.defects

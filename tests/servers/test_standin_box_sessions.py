@@ -157,6 +157,18 @@ def test_of_two_commits_at_once_one_makes_the_file(chunked: Client) -> None:
     assert StandInObserver(chunked.standin).read("big.bin") == DATA
 
 
+def test_nothing_comes_between_a_commit_and_its_end(chunked: Client) -> None:
+    session = chunked.open(size=25).json()
+    parts = sent(chunked, session, 0, 10, 20)
+    running = chunked.standin.sessions[session["id"]]
+    running.committing = True
+    assert code(chunked.commit(session, parts, DATA)) == (409, "operation_blocked_temporary")
+    abort = session["session_endpoints"]["abort"]
+    assert code(chunked.ask("DELETE", abort)) == (409, "operation_blocked_temporary")
+    running.committing = False
+    assert chunked.commit(session, parts, DATA).status_code == 201
+
+
 def test_a_part_that_comes_twice_at_once_is_kept_once(chunked: Client) -> None:
     session = chunked.open(size=25).json()
     others = [Client(chunked.standin) for _ in range(8)]
