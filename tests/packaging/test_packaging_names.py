@@ -16,7 +16,8 @@ PUBLIC = {
         CONTRACT_VERSION AccountQuestion AttemptCancelled AttemptContext Buffers Capabilities
         CheckReport CheckStep ConflictPolicy Connector ConnectorEnv ConnectorSpec DeliveryError
         ErrorKind Found FoundKind Json Log Memory NameRules OAuthOptions OAuthProvider Options
-        Parcel Receipt Rotation Scope ServerKey State Target Token TokenSource Trouble TrustsServer
+        Parcel PreparesPlace Receipt Rotation Scope ServerKey State Target Token TokenSource Trouble
+        TrustsServer
     """,
 }
 
