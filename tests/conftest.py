@@ -39,6 +39,7 @@ from conveyor.testing.plugin import requires
 
 if TYPE_CHECKING:
     from servers.standins.box import BoxStandIn
+    from servers.standins.onedrive import OneDrive
 
 
 @pytest.fixture(scope="session")
@@ -236,3 +237,20 @@ def box_standin(the_box_standin: BoxStandIn) -> Iterator[BoxStandIn]:
     the_box_standin.reset()
     yield the_box_standin
     assert not the_box_standin.defects
+
+
+@pytest.fixture(scope="session")
+def the_onedrive_standin() -> Iterator[OneDrive]:
+    """OneDrive's stand-in, a personal drive."""
+    from servers.standins.kit import running
+    from servers.standins.onedrive import OneDrive
+
+    with running(OneDrive()) as standin:
+        yield standin
+
+
+@pytest.fixture
+def onedrive_standin(the_onedrive_standin: OneDrive) -> OneDrive:
+    """OneDrive's stand-in, empty, with its options as they are by default."""
+    the_onedrive_standin.reset()
+    return the_onedrive_standin
