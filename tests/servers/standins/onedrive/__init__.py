@@ -12,7 +12,8 @@ Chosen where the pages say nothing: 416 and the inner code for a fragment out of
 
 Not enforced: throttling by load; a raw ``#`` in a path (it ends the path, so the request hits another route);
 the recycle bin; versions; scanning, retention and other policies; the signature of id tokens; consent pages;
-``$expand``, ``$filter``, ``$orderby`` (refused); copies, search, delta, sharing; moves between drives;
+``$expand``, ``$filter``, ``$orderby`` (refused); copies, search, delta, sharing; moves between drives
+or by path (refused);
 partial downloads; that a download address refuses a token (no page says so).
 """
 
