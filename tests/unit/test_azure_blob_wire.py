@@ -265,6 +265,8 @@ def test_only_the_metadata_service_is_asked_beside_the_policy(monkeypatch: pytes
 
         def get_token(self, *_: str) -> None: ...
 
+        def close(self) -> None: ...
+
     fake.DefaultAzureCredential = DefaultAzureCredential  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "azure.identity", fake)
     monkeypatch.setenv("IDENTITY_ENDPOINT", "http://localhost:42356/msi/token")

@@ -6,11 +6,10 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from servers.raw_tcp import Play, playing
 from servers.tls import make_certificates
 
 from conveyor.errors import SubmissionError
@@ -27,7 +26,7 @@ STOP = 20.0
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
-def slowly(data: bytes) -> Callable[[socket.socket, threading.Event], None]:
+def slowly(data: bytes) -> Play:
     """Send ``data`` at once, then one more byte every 50 ms."""
 
     def play(sock: socket.socket, left: threading.Event) -> None:
@@ -37,38 +36,6 @@ def slowly(data: bytes) -> Callable[[socket.socket, threading.Event], None]:
             sock.sendall(b"a")
 
     return play
-
-
-class Dribbler:
-    """Where it listens, and how long its peer stayed."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.url = f"http://127.0.0.1:{port}/token"
-
-
-@contextmanager
-def dribbling(play: Callable[[socket.socket, threading.Event], None]) -> Iterator[Dribbler]:
-    over = threading.Event()
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                sock, _ = listener.accept()
-                with sock, suppress(OSError):
-                    sock.recv(65536)
-                    play(sock, over)
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield Dribbler(listener.getsockname()[1])
-    finally:
-        over.set()
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join(10)
-        listener.close()
 
 
 NETWORK = Network(["127.0.0.0/8"])
@@ -84,7 +51,7 @@ PLACES = {
 @pytest.mark.parametrize("data", PLACES.values(), ids=PLACES.keys())
 def test_a_dribbling_provider_is_left(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provider, "TOTAL_TIMEOUT", LIMIT)
-    with dribbling(slowly(data)) as server:
+    with playing(slowly(data)) as server:
         started = time.monotonic()
         with pytest.raises(NoAnswer, match="did not end in time") as told:
             ask(NETWORK, "POST", server.url, headers={}, body=b"x")
@@ -95,7 +62,7 @@ def test_a_dribbling_provider_is_left(data: bytes, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("data", [PLACES["status line"], PLACES["header"]])
 def test_a_source_whose_answer_never_begins_is_left(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "_ANSWER", LIMIT)
-    with dribbling(slowly(data)) as server:
+    with playing(slowly(data)) as server:
         started = time.monotonic()
         with pytest.raises(SubmissionError, match="no answer within"):
             open_url(server.url, NETWORK)
@@ -105,7 +72,7 @@ def test_a_source_whose_answer_never_begins_is_left(data: bytes, monkeypatch: py
 def test_a_handshake_that_dribbles_is_left(tmp_path: Path) -> None:
     """A TLS record of which one byte comes at a time: each read of the socket succeeds."""
     certificates = make_certificates(tmp_path)
-    with dribbling(slowly(b"\x16\x03\x03\x3f\xff")) as server, within(LIMIT) as lifeline:
+    with playing(slowly(b"\x16\x03\x03\x3f\xff")) as server, within(LIMIT) as lifeline:
         started = time.monotonic()
         with pytest.raises((OSError, ssl.SSLError)):
             NETWORK.open_line("127.0.0.1", server.port, 15, secure=True, ca=certificates.ca)
@@ -114,18 +81,13 @@ def test_a_handshake_that_dribbles_is_left(tmp_path: Path) -> None:
 
 
 def test_afterwards_connections_live_on() -> None:
-    def echo(sock: socket.socket, over: threading.Event) -> None:
-        while data := sock.recv(100):
-            sock.sendall(data)
-
-    with dribbling(echo) as server:
+    with playing(lambda sock, over: sock.sendall(b"hello")) as server:
         with within(30) as lifeline:
             line = NETWORK.open_line("127.0.0.1", server.port, 5, secure=False)
         with line.sock as sock:
             lifeline.expire()
-            sock.sendall(b"first, which the server skips")
-            sock.sendall(b"second")
-            assert sock.recv(100)
+            sock.sendall(b"x")
+            assert sock.recv(100) == b"hello"
 
 
 def test_an_inner_limit_ends_and_the_outer_one_goes_on() -> None:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from azure.core.pipeline.transport import RequestsTransport
 
 from conveyor.contract import DeliveryError, ErrorKind
+from conveyor.network import NetworkRefused
 from conveyor_connectors.azure_blob.transport import CONNECT_TIMEOUT, READ_TIMEOUT, session
 
 if TYPE_CHECKING:
@@ -55,9 +56,54 @@ def machine_identity(network: Network, client_id: str | None) -> Any:
         if url.startswith("http"):
             wire.mount(url, service.get_adapter(url))
     more = {} if client_id is None else {"managed_identity_client_id": client_id}
-    return create(
+    made = _MachineIdentity(wire)
+    made.chain = create(
         transport=RequestsTransport(session=wire, session_owner=False),
         connection_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
         **more,
     )
+    return made
+
+
+class _MachineIdentity:
+    """azure-identity's chain, which swallows every error of its members; the policy's refusal is told.
+
+    Args:
+        wire: The session that the chain sends through.
+    """
+
+    chain: Any
+
+    def __init__(self, wire: Any) -> None:
+        self._refused: NetworkRefused | None = None
+        self._send = wire.send
+        wire.send = self._noticing
+
+    def _noticing(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self._send(*args, **kwargs)
+        except NetworkRefused as error:
+            self._refused = error
+            raise
+
+    def get_token(self, *scopes: str, **options: Any) -> Any:
+        """A token, by the older protocol."""
+        return self._ask(self.chain.get_token, *scopes, **options)
+
+    def get_token_info(self, *scopes: str, **options: Any) -> Any:
+        """A token, by the newer one."""
+        return self._ask(self.chain.get_token_info, *scopes, **options)
+
+    def _ask(self, ask: Any, *args: Any, **kwargs: Any) -> Any:
+        self._refused = None
+        try:
+            return ask(*args, **kwargs)
+        except Exception:
+            if self._refused is not None:
+                raise self._refused from None
+            raise
+
+    def close(self) -> None:
+        """Close what the chain holds."""
+        self.chain.close()

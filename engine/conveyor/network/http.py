@@ -14,6 +14,7 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util import make_headers, parse_url
 from urllib3.util.timeout import Timeout
 
+from conveyor.network.heads import WholeHead
 from conveyor.network.lifeline import hold
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ _NO_LIMIT = 60.0
 
 
 class _Dialling:
-    """Mixin for urllib3 connections: opens the socket through :class:`Network`."""
+    """Mixin for urllib3 connections: opens the socket through :class:`Network`, takes no half answers."""
 
     network: Network
+    response_class = WholeHead
 
     def _new_conn(self) -> socket.socket:
         conn = cast(HTTPConnection, self)
