@@ -34,6 +34,7 @@ from servers.rabbitmq import RabbitServer
 from servers.redis_server import RedisServer
 from servers.s3 import S3Server
 from servers.ssh import SshServer
+from servers.standins.google_drive import GoogleDrive
 
 from conveyor.testing.plugin import requires
 
@@ -254,3 +255,20 @@ def onedrive_standin(the_onedrive_standin: OneDrive) -> OneDrive:
     """OneDrive's stand-in, empty, with its options as they are by default."""
     the_onedrive_standin.reset()
     return the_onedrive_standin
+
+
+@pytest.fixture(scope="session")
+def the_google_drive_standin() -> Iterator[GoogleDrive]:
+    """Google Drive's stand-in; tests take ``google_drive_standin``."""
+    from servers.standins.kit import running
+
+    with running(GoogleDrive()) as standin:
+        yield standin
+
+
+@pytest.fixture
+def google_drive_standin(the_google_drive_standin: GoogleDrive) -> GoogleDrive:
+    """Google Drive's stand-in, empty, with its settings as at the start."""
+    the_google_drive_standin.wipe()
+    the_google_drive_standin.forget()
+    return the_google_drive_standin
