@@ -12,6 +12,7 @@ from conveyor.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from conveyor.config import Change, Config, Destination, DestinationSource, Reloader
+    from conveyor.config.broker import BrokerUrl
     from conveyor.delivery.parts import WorkerSettings, Workshop
     from conveyor.ledger.facade import Ledger
     from conveyor.ledger.records import Filter, OrderResult
@@ -51,18 +52,20 @@ class Installation:
     Args:
         config: As read by :func:`conveyor.config.load`.
         clock: Time.
+        threads: Deliveries at a time in this process, where it is not what the config says.
 
     Raises:
         LedgerError: The ledger cannot be opened.
     """
 
-    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+    def __init__(self, config: Config, clock: Clock | None = None, *, threads: int | None = None) -> None:
         from conveyor.keyring import Keyring
         from conveyor.ledger import open_ledger
         from conveyor.payloads import LocalStore
 
         self.config = config
         settings = config.settings
+        self.threads = threads or settings.workers.threads
         embedded = settings.ledger.startswith("sqlite:")
         key = settings.key.value.get_secret_value() if settings.key.value else None
         self.keyring = Keyring.load(key, file=settings.key.file, create=embedded)
@@ -70,7 +73,7 @@ class Installation:
             settings.ledger,
             clock=clock or SystemClock(),
             keyring=self.keyring,
-            connections=settings.workers.threads + SPARE_CONNECTIONS,
+            connections=self.threads + SPARE_CONNECTIONS,
             direct=settings.ledger_direct,
         )
         self.clock = self.ledger.clock
@@ -79,7 +82,9 @@ class Installation:
         self._reloader: Reloader | None = None
 
     @classmethod
-    def open(cls, path: str | Path | None = None, *, clock: Clock | None = None) -> Installation:
+    def open(
+        cls, path: str | Path | None = None, *, clock: Clock | None = None, threads: int | None = None
+    ) -> Installation:
         """Read a config and open what it names.
 
         Raises:
@@ -88,7 +93,7 @@ class Installation:
         """
         from conveyor.config import load
 
-        return cls(load(config_path(path)), clock)
+        return cls(load(config_path(path)), clock, threads=threads)
 
     @property
     def network(self) -> Network:
@@ -134,7 +139,18 @@ class Installation:
         from conveyor.delivery.parts import WorkerSettings
 
         workers = self.config.settings.workers
-        return WorkerSettings(threads=workers.threads, lease=workers.lease, grace=workers.grace)
+        return WorkerSettings(
+            threads=self.threads, lease=workers.lease, grace=workers.grace, broker=self.broker
+        )
+
+    @property
+    def broker(self) -> BrokerUrl | None:
+        """What wakes the workers; None when it is the ledger itself."""
+        from conveyor.config.broker import parse
+        from conveyor.config.settings import LEDGER
+
+        url = self.config.settings.broker
+        return None if url == LEDGER else parse(url)
 
     def reload(self, *, asked: bool = False) -> Change | None:
         """Take over a changed config; None when there is nothing new.

@@ -23,7 +23,18 @@ class EngineLog(Log, Protocol):
     def exception(self, event: str, **fields: object) -> None: ...
 
 
-_NOISY = ("dramatiq", "paramiko", "botocore", "boto3", "urllib3", "s3transfer", "alembic", "sqlalchemy")
+_NOISY = (
+    "dramatiq",
+    "pika",
+    "redis",
+    "paramiko",
+    "botocore",
+    "boto3",
+    "urllib3",
+    "s3transfer",
+    "alembic",
+    "sqlalchemy",
+)
 
 
 def _hide(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

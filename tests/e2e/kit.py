@@ -52,14 +52,19 @@ class Place:
 
     def start(self, *options: str, log: str = "engine.log") -> subprocess.Popen[bytes]:
         """Start ``conveyor run``."""
+        return self.launch("conveyor", "run", *options, log=log)
+
+    def launch(self, module: str, *words: str, log: str = "engine.log") -> subprocess.Popen[bytes]:
+        """Start a verb on this config, or another module, which finds it in its environment."""
+        own = ["--config", str(self.path)] if module == "conveyor" else []
         with (self.folder / log).open("ab") as out:
             engine = subprocess.Popen(
-                [sys.executable, "-m", "conveyor", "--config", str(self.path), "run", *options],
+                [sys.executable, "-m", module, *own, *words],
                 stdout=out,
                 stderr=out,
                 cwd=self.folder,
                 start_new_session=True,
-                env={**os.environ, "CONVEYOR_LOG_LEVEL": "info"},
+                env={**os.environ, "CONVEYOR_LOG_LEVEL": "info", "CONVEYOR_CONFIG": str(self.path)},
             )
         self.engines.append(engine)
         return engine

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from conveyor.config import load
+from conveyor.config.broker import FORMS as BROKER_FORMS
 from conveyor.errors import ConfigError, Problem
 
 BAD = """\
@@ -57,7 +58,7 @@ def test_all_mistakes_come_at_once_with_place_and_nearest_name(write, registry, 
         (2, 22, "workers.processes", "expected a whole number", None),
         (2, 28, "workers.treads", "unknown option", "did you mean 'threads'?"),
         (3, 23, "retention.attempts", "expected a duration such as 30s, 2m, 1h or 7d (a bare number is seconds)", None),
-        (4, 9, "broker", "this version has the broker 'ledger' (the deliveries table itself) and no other", None),
+        (4, 9, "broker", BROKER_FORMS, None),
         (5, 12, "time_zone", "not a time zone; expected a name such as UTC or Europe/Berlin", None),
         (7, 18, "defaults.path_template", "unknown variable 'sesion_id', at character 2; did you mean 'session_id'?", None),
         (8, 13, "defaults.conflict", "expected 'rename', 'overwrite', 'skip' or 'fail'", "did you mean 'overwrite'?"),

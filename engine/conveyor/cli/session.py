@@ -58,8 +58,11 @@ class Session:
         return registry
 
     @contextmanager
-    def installation(self) -> Iterator[Installation]:
+    def installation(self, *, threads: int | None = None) -> Iterator[Installation]:
         """Open what the config describes, for the length of a verb.
+
+        Args:
+            threads: Deliveries at a time in this process, where it is not what the config says.
 
         Raises:
             ConfigError: The config is missing or has mistakes.
@@ -68,7 +71,7 @@ class Session:
         from conveyor.installation import Installation
 
         self.logging()
-        opened = Installation.open(self.config)
+        opened = Installation.open(self.config, threads=threads)
         try:
             yield opened
         finally:

@@ -16,6 +16,9 @@ from conveyor.config.policies import Conflict, LimitsModel, RetryModel, Template
 from conveyor.network.policy import is_never
 
 SQLITE = "sqlite:///"
+LEDGER = "ledger"
+"""The broker that is none: the deliveries table itself."""
+
 POSTGRESQL = ("postgresql://", "postgresql+psycopg://")
 
 
@@ -38,8 +41,11 @@ def _direct_url(url: str) -> str:
 
 
 def _broker_url(url: str) -> str:
-    if url != "ledger":
-        raise ValueError("this version has the broker 'ledger' (the deliveries table itself) and no other")
+    if url == LEDGER:
+        return url
+    from conveyor.config.broker import parse
+
+    parse(url)
     return url
 
 
@@ -195,7 +201,11 @@ class Settings(Options):
         "in transaction mode, for LISTEN. Without it such a ledger is looked at ten times a second.",
     )
     broker: Annotated[str, AfterValidator(_broker_url)] = Field(
-        "ledger", description="What wakes the workers; `ledger` is the deliveries table itself."
+        LEDGER,
+        repr=False,
+        json_schema_extra={"secret": True},
+        description="What wakes the workers: `ledger` is the deliveries table itself; amqp(s)://… RabbitMQ, "
+        "redis(s)://… Redis, redis+sentinel://host:26379,host:26379/service/0 Redis behind Sentinels.",
     )
     payloads: Annotated[LocalPath, BeforeValidator(_payload_folder)] = Field(
         Path("payloads"),

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, cast
 
 from conveyor.clock import Clock, SystemClock
 from conveyor.delivery.context import Stop
+from conveyor.delivery.loops import Loop
 from conveyor.delivery.parts import Parts, WorkerSettings, Workshop
+from conveyor.errors import LedgerError
 from conveyor.ledger.records import Filter, Status
+from conveyor.log import EngineLog
 
 if TYPE_CHECKING:
+    from dramatiq.broker import Broker
     from dramatiq.worker import Worker
+
+    from conveyor.config.broker import BrokerUrl
+    from conveyor.delivery.ringer import Ringer
+    from conveyor.delivery.rung_broker import Doorbell
 
 POLITE = 5.0
 """Seconds that attempts have to notice a shutdown, after the grace; they look at each chunk."""
+
+
+LISTEN_EVERY = 2.0
+"""Seconds between looks at whether a dispatcher rings."""
 
 
 class Engine:
@@ -29,19 +42,15 @@ class Engine:
     def __init__(self, shop: Workshop, settings: WorkerSettings, clock: Clock | None = None) -> None:
         from dramatiq.actor import Actor
 
-        from conveyor.delivery.broker import ACTOR, QUEUE, TableBroker
+        from conveyor.delivery.broker import ACTOR
 
         self.parts = parts = Parts(shop, settings, clock or SystemClock())
         self.worn_out = parts.worn_out
         self._grace = settings.grace
-        self._broker = TableBroker(
-            parts.dispatcher,
-            parts.inbox,
-            give_back=parts.give_back,
-            may_claim=parts.may_claim,
-            log=parts.log,
-        )
-        Actor(parts.work, broker=self._broker, actor_name=ACTOR, queue_name=QUEUE, priority=0, options={})
+        self._ringer: Ringer | None = None
+        self._listening: Loop | None = None
+        queue, self.broker = self._brokers()
+        Actor(parts.work, broker=self.broker, actor_name=ACTOR, queue_name=queue, priority=0, options={})
         self._worker: Worker | None = None
         parts.reinforce = self._reinforce
 
@@ -53,14 +62,76 @@ class Engine:
         """
         from dramatiq.worker import Worker
 
+        self.begin()
+        threads = self.parts.settings.threads
+        self.adopt(Worker(self.broker, worker_threads=threads, worker_timeout=100)).start()
+
+    def begin(self) -> None:
+        """Start all but the threads that deliver, which belong to a worker of dramatiq's.
+
+        Raises:
+            LedgerError: The ledger cannot be used.
+        """
         parts = self.parts
         parts.heartbeat.start()
         for part in (parts.completions, parts.watchdog, parts.keeper, parts.cleaner):
             part.start()
         if parts.settings.only is None:
             parts.logins.start()
-        self._worker = Worker(self._broker, worker_threads=parts.settings.threads, worker_timeout=100)
-        self._worker.start()
+        if self._listening is not None:
+            self._listening.start()
+        if self._ringer is not None:
+            self._ringer.start()
+
+    def resize(self, threads: int) -> None:
+        """There will be so many threads, whatever the settings say; before :meth:`begin`."""
+        self.parts.resize(threads)
+
+    def adopt(self, worker: Worker) -> Worker:
+        """Take the worker whose threads deliver."""
+        self._worker = worker
+        return worker
+
+    def _brokers(self) -> tuple[str, Broker]:
+        """The queue to consume from, and the broker that has it."""
+        from conveyor.delivery.broker import QUEUE, TableBroker
+
+        parts, settings = self.parts, self.parts.settings
+        woken = settings.broker is not None and settings.only is None
+        bell = self._doorbell(settings.broker) if settings.broker is not None and woken else None
+        table = TableBroker(
+            parts.dispatcher,
+            parts.inbox,
+            give_back=parts.give_back,
+            may_claim=lambda: parts.may_claim() and (bell is None or bell.silent),
+            log=parts.log,
+        )
+        if settings.broker is None or bell is None:
+            return QUEUE, table
+        from conveyor.delivery import doorbells
+        from conveyor.delivery.rung_broker import RungBroker
+
+        rung = RungBroker(doorbells.open_doorbell(settings.broker), table, bell)
+        parts.settle = rung.settle
+        if settings.rings:
+            self._ringer = make_ringer(parts.shop, settings.broker, parts.clock)
+        return doorbells.QUEUE, rung
+
+    def _doorbell(self, where: BrokerUrl) -> Doorbell:
+        from conveyor.delivery.ringer import LEASE_NAME
+        from conveyor.delivery.rung_broker import Doorbell
+
+        parts = self.parts
+        bell = Doorbell(where.name, log=parts.log)
+
+        def listen() -> float:
+            # The ledger's absence says nothing of the dispatcher; whoever claims notices it.
+            with suppress(LedgerError):
+                bell.led(parts.shop.ledger.leases.holder(LEASE_NAME, parts.clock.now()) is not None)
+            return LISTEN_EVERY
+
+        self._listening = Loop("doorbell", listen, parts.log)
+        return bell
 
     def _reinforce(self, threads: int) -> None:
         """Add worker threads until there are so many; they stay, idle threads cost next to nothing."""
@@ -79,7 +150,17 @@ class Engine:
 
     def stop(self) -> bool:
         """Drain, give what runs ``grace`` seconds, give the rest back; False when a thread did not end."""
+        calm = self.wind_down()
+        if self._worker is not None:
+            self._worker.stop(timeout=10_000 if calm else 1_000)
+        self.end()
+        return calm
+
+    def wind_down(self) -> bool:
+        """The first half of :meth:`stop`: afterwards no attempt runs; False when a thread did not end."""
         parts = self.parts
+        if self._ringer is not None:
+            self._ringer.stop(POLITE)
         self.drain()
         parts.give_back(parts.inbox.untaken())
         self._await_attempts(self._grace)
@@ -92,9 +173,13 @@ class Engine:
                 report = attempt.written_off()
                 if report is not None:
                     parts.completions.put(report)
-        hanging = parts.inbox.lost_threads
-        if self._worker is not None:
-            self._worker.stop(timeout=1_000 if hanging else 10_000)
+        return not parts.inbox.lost_threads
+
+    def end(self) -> None:
+        """The second half of :meth:`stop`: write what is to be written, and leave."""
+        parts = self.parts
+        if self._listening is not None:
+            self._listening.stop(POLITE)
         parts.keeper.stop(POLITE)
         parts.logins.stop(POLITE)
         parts.cleaner.stop(POLITE)
@@ -102,8 +187,7 @@ class Engine:
         parts.completions.stop(2 * POLITE)
         parts.heartbeat.stop(POLITE)
         parts.pool.close()
-        self._broker.close()
-        return not hanging
+        self.broker.close()
 
     def ring(self) -> None:
         """Something was submitted or changed in this process: look at once."""
@@ -120,6 +204,19 @@ class Engine:
         leased = parts.shop.ledger.deliveries.counts(Filter(statuses=frozenset({Status.DELIVERING})))
         return not leased and not parts.dispatcher.due_within(horizon) and not parts.inbox.running
 
+    def live(self) -> bool:
+        """Whether its background threads turn; a process where they do not should be replaced."""
+        return self.parts.heartbeat.turns()
+
+    def ready(self) -> bool:
+        """Whether it takes work: registered, in contact with the ledger, not leaving."""
+        parts = self.parts
+        return (
+            parts.heartbeat.confirmed()
+            and not parts.draining.is_set()
+            and not parts.completions.ledger_away.is_set()
+        )
+
     @property
     def running(self) -> int:
         """Attempts under way."""
@@ -129,3 +226,17 @@ class Engine:
         end = time.monotonic() + seconds
         while self.parts.watchdog.running() and time.monotonic() < end:
             time.sleep(0.02)
+
+
+def make_ringer(shop: Workshop, where: BrokerUrl, clock: Clock) -> Ringer:
+    """A dispatcher for a broker.
+
+    Raises:
+        ConveyorError: The broker's client library is not installed.
+    """
+    from conveyor import log
+    from conveyor.delivery.doorbells import open_doorbell
+    from conveyor.delivery.ringer import Ringer
+
+    logger = cast(EngineLog, log.get())
+    return Ringer(shop.ledger, shop.source, open_doorbell(where), where.name, clock=clock, log=logger)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,6 +15,10 @@ from conveyor.log import EngineLog
 
 CONFIDENT = 2 / 3
 """Share of the lease after which, unconfirmed, the process stops its attempts."""
+
+
+HANGS = 120.0
+"""Seconds that a beat may hang in the ledger's driver at least, before this process counts as hung."""
 
 
 class Heartbeat:
@@ -56,6 +61,10 @@ class Heartbeat:
         self.register()
         self._loop.start()
 
+    def resize(self, threads: int) -> None:
+        """Register with so many threads."""
+        self._me = replace(self._me, threads=threads)
+
     def drain(self) -> None:
         """Tell others that this process takes no more work."""
         try:
@@ -75,6 +84,10 @@ class Heartbeat:
     def confirmed(self) -> bool:
         """Whether the lease can be relied on: its last confirmation is recent enough."""
         return self._clock.monotonic() - self._confirmed_at < self._lease * CONFIDENT
+
+    def turns(self) -> bool:
+        """Whether the beats still come, heard or not; a thread that hangs for so long does not come back."""
+        return time.monotonic() - self._loop.turned_at < max(HANGS, 2 * self._lease)
 
     def beat(self) -> None:
         """Renew once."""

@@ -32,6 +32,11 @@ class Inbox:
         self._mean = 1.0
         self._written_off = 0
 
+    def resize(self, threads: int, spare: int) -> None:
+        """There are so many threads."""
+        with self._lock:
+            self._threads, self._spare = threads, spare
+
     def add(self, claim: Claimed) -> None:
         """A claim was taken."""
         with self._lock:

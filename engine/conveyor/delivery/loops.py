@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from conveyor.log import EngineLog
@@ -25,6 +26,8 @@ class Loop:
         self._step = step
         self._log = log
         self._end = threading.Event()
+        self.turned_at = time.monotonic()
+        """When the last round began."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -41,6 +44,7 @@ class Loop:
     def _run(self) -> None:
         wait = 0.0
         while not self._end.wait(wait):
+            self.turned_at = time.monotonic()
             try:
                 wait = self._step()
             except Exception:

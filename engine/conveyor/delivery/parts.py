@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, cast
 
@@ -26,6 +26,8 @@ from conveyor.delivery.placing import Placer
 from conveyor.delivery.pool import ConnectorPool
 from conveyor.delivery.strays import Strays
 from conveyor.delivery.watchdog import Watchdog
+from conveyor.errors import LedgerError
+from conveyor.ledger.grouping import Grouped
 from conveyor.ledger.records import AttemptOutcome, AttemptReport, Claimed
 from conveyor.log import EngineLog
 from conveyor.oauth.connections import Connections, connection_of, linked
@@ -33,6 +35,7 @@ from conveyor.oauth.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from conveyor.config import Destination, DestinationSource
+    from conveyor.config.broker import BrokerUrl
     from conveyor.keyring import Keyring
     from conveyor.ledger.facade import Ledger
     from conveyor.payloads import LocalStore
@@ -54,12 +57,20 @@ class Workshop:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """Sizes and times of one process. ``lease`` and ``grace`` in seconds."""
+    """Sizes and times of one process. ``lease`` and ``grace`` in seconds.
+
+    Attributes:
+        only: Serve these destinations alone; such a process looks into the ledger itself.
+        broker: What wakes it up; None for the ledger itself.
+        rings: Whether it rings the broker too, when it is its turn.
+    """
 
     threads: int = 16
     lease: float = 60.0
     grace: float = 30.0
     only: Callable[[Destination], bool] | None = None
+    broker: BrokerUrl | None = None
+    rings: bool = True
 
 
 class Parts:
@@ -93,6 +104,9 @@ class Parts:
         self._plain_log = log.get()
         self.reinforce: Callable[[int], None] = lambda threads: None
         """Sees to it that there are so many threads; set by whoever runs the parts in threads."""
+        self.settle: Callable[[], None] | None = None
+        """Acknowledges the wake-up that this thread works on; set where a broker wakes this process up."""
+        self._claim_woken: Grouped[str, Claimed | None] = Grouped(self._claim_all)
         self._pause = self.FIRST_PAUSE
         self._pause_until = float("-inf")
         self._placer = Placer(shop.time_zone)
@@ -182,6 +196,12 @@ class Parts:
         others = linked(self.shop.source.list(), connection)
         return tuple((each.id, each.revision) for each in others if each.id != destination.id)
 
+    def resize(self, threads: int) -> None:
+        """Work with so many threads; before the process is registered."""
+        self.settings = replace(self.settings, threads=threads)
+        self.inbox.resize(threads, self.SPARE_SHARE * threads)
+        self.heartbeat.resize(threads)
+
     def may_claim(self) -> bool:
         """Whether this process is fit for new work."""
         return (
@@ -193,7 +213,7 @@ class Parts:
 
     def work(self, delivery_id: str) -> None:
         """Work on the claim behind a wake-up; a stale wake-up is nothing."""
-        claim = self.inbox.take(delivery_id)
+        claim = self.inbox.take(delivery_id) or self._woken_for(delivery_id)
         if claim is None:
             return
         began = self.clock.monotonic()
@@ -202,6 +222,25 @@ class Parts:
                 self.dispatcher.wake()
         else:
             self.inbox.regain_thread()
+
+    def _woken_for(self, delivery_id: str) -> Claimed | None:
+        """Claim what the broker rang for; None when it is somebody else's by now, or not ours to take."""
+        if self.settle is None or not self.may_claim():
+            return None
+        try:
+            claim = self._claim_woken(delivery_id)
+        except LedgerError as error:
+            self.log.warning("ledger away: claiming nothing", error=error.message)
+            return None
+        if claim is not None:
+            self.inbox.add(claim)
+            self.inbox.take(delivery_id)
+            self.settle()
+        return claim
+
+    def _claim_all(self, ids: Sequence[str]) -> list[Claimed | None]:
+        claims = self.dispatcher.claim_woken(ids)
+        return [claims.pop(ident, None) for ident in ids]
 
     def _carry_out(self, claim: Claimed) -> bool:
         """Attempt and report; False when the attempt had been written off meanwhile."""

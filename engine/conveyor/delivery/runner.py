@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Protocol
 
 from conveyor.contract import Log
+from conveyor.delivery.pulse import Pulse
 from conveyor.delivery.supervisor import Supervisor
 from conveyor.errors import Exit, LedgerUnavailable
 
@@ -65,6 +66,7 @@ def run_engine(
     horizon: float,
     reload: Callable[[bool], None],
     failed: Callable[[], bool],
+    pulse: Pulse | None = None,
 ) -> tuple[Exit, bool]:
     """Run one engine to its end.
 
@@ -75,17 +77,18 @@ def run_engine(
         horizon: Seconds.
         reload: Called at each tick with whether a reload was asked for.
         failed: Whether a delivery failed since the engine started; asked at the end of ``until_idle``.
+        pulse: Shows how the process is.
 
     Returns:
         The exit code, and whether the process should be replaced by a fresh one.
     """
+    pulse = pulse or Pulse()
     engine.start()
     code, replace = Exit.OK, False
     try:
         while not signals.stop.wait(TICK):
-            asked = signals.reload.is_set()
-            signals.reload.clear()
-            reload(asked)
+            pulse.turn()
+            follow(signals, pulse, reload)
             if engine.worn_out.is_set():
                 replace = True
                 break
@@ -93,8 +96,22 @@ def run_engine(
                 code = ended
                 break
     finally:
+        pulse.stopping()
         engine.stop()
     return code, replace
+
+
+def follow(signals: Signals, pulse: Pulse, reload: Callable[[bool], None]) -> None:
+    """One turn of a main loop: reload when asked to, else look whether the config has changed."""
+    if not signals.reload.is_set():
+        reload(False)
+        return
+    signals.reload.clear()
+    pulse.reloading()
+    try:
+        reload(True)
+    finally:
+        pulse.reloaded()
 
 
 def _ended(idle: Callable[[], bool], failed: Callable[[], bool]) -> Exit | None:
@@ -114,6 +131,7 @@ def run_supervisor(
     idle: Callable[[], bool],
     failed: Callable[[], bool],
     grace: float,
+    pulse: Pulse | None = None,
 ) -> Exit:
     """Keep several engine processes running until told to stop or idle.
 
@@ -123,19 +141,25 @@ def run_supervisor(
         idle: Whether to end because nothing is left to do; asked once a second.
         failed: Whether a delivery failed meanwhile; asked when it ended because it was idle.
         grace: Seconds that the processes have to end.
+        pulse: Shows how they are.
     """
+    pulse = pulse or Pulse()
     code = Exit.OK
     ticks = 0
     try:
         while not signals.stop.wait(TICK):
+            pulse.turn()
             supervisor.step()
             if signals.reload.is_set():
                 signals.reload.clear()
+                pulse.reloading()
                 supervisor.signal(signal.SIGHUP)
+                pulse.reloaded()
             ticks += 1
             if ticks % round(1 / TICK) == 0 and (ended := _ended(idle, failed)) is not None:
                 code = ended
                 break
     finally:
+        pulse.stopping()
         supervisor.stop(grace)
     return code

@@ -10,6 +10,7 @@ FILES = (
     "config",
     "send",
     "run",
+    "worker",
     "status",
     "deliveries",
     "show",

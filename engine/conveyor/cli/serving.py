@@ -1,0 +1,213 @@
+"""What the verbs that deliver share: one process or a supervisor over several, reload, health."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from conveyor.errors import Exit, UsageError
+from conveyor.nearest import did_you_mean
+
+if TYPE_CHECKING:
+    from conveyor.config import Change, Destination
+    from conveyor.contract import Log
+    from conveyor.delivery.pulse import Pulse
+    from conveyor.delivery.runner import Signals
+    from conveyor.installation import Installation
+
+RELOAD_EVERY = 1.0
+"""Seconds between looks for a changed config."""
+
+Processes = Annotated[
+    int | None, typer.Option(min=1, help="Worker processes; by default the config's.", show_default=False)
+]
+Health = Annotated[
+    str | None,
+    typer.Option(
+        "--health",
+        metavar="HOST:PORT",
+        envvar="CONVEYOR_HEALTH",
+        help="Answer GET /live and /ready there, 200 or 503.",
+        show_default=False,
+    ),
+]
+Parent = Annotated[int | None, typer.Option(hidden=True, help="Process to end with.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What processes are to do.
+
+    Attributes:
+        words: The verb with its options, for the processes that a supervisor starts.
+        only: Serve these destinations alone; None for all.
+        rings: Whether they ring the broker too, one of them at a time.
+        until_idle: End once nothing is left to do; ``horizon`` seconds ahead.
+        parent: The supervisor, in a process that it started.
+    """
+
+    words: Sequence[str]
+    processes: int = 1
+    only: Callable[[Destination], bool] | None = None
+    rings: bool = True
+    until_idle: bool = False
+    horizon: float = 0.0
+    health: str | None = None
+    parent: int | None = None
+
+
+def serve(installation: Installation, plan: Plan) -> Exit:
+    """Deliver until told to stop, or idle."""
+    from conveyor import log
+    from conveyor.delivery.runner import Signals
+
+    signals = Signals(log.get())
+    signals.install()
+    if plan.processes > 1 and plan.parent is None:
+        return _supervise(installation, signals, plan)
+    return _one(installation, signals, plan)
+
+
+def chosen(
+    installation: Installation, destinations: Sequence[str], types: Sequence[str]
+) -> Callable[[Destination], bool] | None:
+    """Which destinations to serve: those named and those of the types named; None for all.
+
+    Raises:
+        UsageError: One of them does not exist.
+    """
+    names, kinds = set(_words(destinations)), set(_words(types))
+    for name in sorted(names):
+        installation.known(name)
+    known = installation.config.registry.types()
+    for kind in sorted(kinds - set(known)):
+        raise UsageError(f"there is no destination type {kind!r}", cure=did_you_mean(kind, known))
+    if not names and not kinds:
+        return None
+    return lambda destination: destination.id in names or destination.type in kinds
+
+
+def _words(given: Sequence[str]) -> list[str]:
+    return [word.strip() for text in given for word in text.split(",") if word.strip()]
+
+
+@contextmanager
+def shown(pulse: Pulse, address: str | None) -> Iterator[None]:
+    """Answer probes at ``address`` as long as the block runs; None for nowhere."""
+    if address is None:
+        yield
+        return
+    from conveyor import log
+    from conveyor.delivery.pulse import HealthServer
+
+    with HealthServer(address, pulse) as server:
+        log.get().info("health", live=f"/live on port {server.port}", ready=f"/ready on port {server.port}")
+        yield
+
+
+def _one(installation: Installation, signals: Signals, plan: Plan) -> Exit:
+    from conveyor import log
+    from conveyor.delivery.engine import Engine
+    from conveyor.delivery.pulse import Notifier, Pulse
+    from conveyor.delivery.runner import run_engine
+    from conveyor.delivery.supervisor import end_with_parent
+
+    if plan.parent is not None:
+        end_with_parent(plan.parent)
+    logger = log.get()
+    settings = replace(installation.worker_settings(), only=plan.only, rings=plan.rings)
+    engine = Engine(installation.workshop(), settings, installation.clock)
+    started = installation.clock.now()
+    logger.info("delivering", config=str(installation.config.path), threads=settings.threads)
+    for problem in installation.config.problems:
+        logger.warning("destination quarantined", destination=problem.destination, problem=str(problem))
+    supervised = plan.parent is not None
+    pulse = Pulse(engine.live, engine.ready, notifier=None if supervised else Notifier())
+    with shown(pulse, None if supervised else plan.health):
+        code, renew = run_engine(
+            engine,
+            signals,
+            until_idle=plan.until_idle,
+            horizon=plan.horizon,
+            reload=reloading(installation, logger, engine.ring),
+            failed=lambda: installation.ledger.deliveries.failed_since(started),
+            pulse=pulse,
+        )
+    if renew and not supervised:
+        installation.close()
+        os.execv(sys.executable, [sys.executable, "-m", "conveyor", *sys.argv[1:]])  # noqa: S606
+    return code
+
+
+def _supervise(installation: Installation, signals: Signals, plan: Plan) -> Exit:
+    from conveyor import log
+    from conveyor.delivery.pulse import Notifier, Pulse
+    from conveyor.delivery.runner import run_supervisor
+    from conveyor.delivery.supervisor import Supervisor
+
+    started = installation.clock.now()
+    path = str(installation.config.path)
+    command = [sys.executable, "-m", "conveyor", "--config", path, *plan.words, "--parent", str(os.getpid())]
+    supervisor = Supervisor(command, plan.processes, log=log.get())
+    pulse = Pulse(ready=lambda: _registered(installation, supervisor.pids), notifier=Notifier())
+    with shown(pulse, plan.health):
+        return run_supervisor(
+            supervisor,
+            signals,
+            idle=lambda: plan.until_idle and _idle(installation, plan.horizon),
+            failed=lambda: installation.ledger.deliveries.failed_since(started),
+            grace=installation.config.settings.workers.grace + 15.0,
+            pulse=pulse,
+        )
+
+
+def _registered(installation: Installation, pids: Sequence[int]) -> bool:
+    """Whether one of our processes at least has a lease; False while the ledger cannot say."""
+    from conveyor.errors import LedgerError
+    from conveyor.status.workers import present
+
+    try:
+        return any(worker.pid in pids for worker in present(installation.ledger, installation.clock))
+    except LedgerError:
+        return False
+
+
+def _idle(installation: Installation, horizon: float) -> bool:
+    from conveyor.status.waiting import idle
+
+    return idle(installation.ledger, installation.source, installation.clock, horizon)
+
+
+def reloading(installation: Installation, logger: Log, ring: Callable[[], None]) -> Callable[[bool], None]:
+    """What the main loop calls at each turn: reads a changed config, at once when asked to."""
+    last = [installation.clock.monotonic()]
+
+    def look(asked: bool) -> None:
+        now = installation.clock.monotonic()
+        if not asked and now - last[0] < RELOAD_EVERY:
+            return
+        last[0] = now
+        change = installation.reload(asked=asked)
+        if change is not None:
+            _say(change, logger)
+            ring()
+
+    return look
+
+
+def _say(change: Change, logger: Log) -> None:
+    problems = [str(problem) for problem in change.problems]
+    if not change.accepted:
+        logger.warning("the changed config has mistakes; the old one stays in force", problems=problems)
+        return
+    logger.info("config reloaded", added=change.added, removed=change.removed, changed=change.changed)
+    for problem in problems:
+        logger.warning("destination quarantined", problem=problem)
+    if change.needs_restart:
+        logger.warning("these settings take effect after a restart", settings=change.needs_restart)

@@ -1,0 +1,105 @@
+"""dramatiq's own brokers for RabbitMQ and Redis, set up as doorbells: what they carry may be lost.
+
+RabbitMQ publishes without confirms (a fifth of the speed with them): the dispatcher rings again for what
+nobody came for. Wake-ups are acknowledged when the delivery is claimed, not when the transfer has ended, so
+that ``consumer_timeout`` (https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout) never meets a long
+one. Redis may evict or lose whatever it likes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from conveyor.config.broker import BrokerUrl, Sentinels
+from conveyor.errors import ConveyorError
+from conveyor.version import requirement
+
+if TYPE_CHECKING:
+    from dramatiq.broker import Broker
+
+QUEUE = "conveyor"
+"""The queue's name on RabbitMQ, and the namespace of its keys on Redis."""
+
+_PATIENCE = 5
+"""Seconds for a connection, and for an answer."""
+
+_AMQP = {
+    "heartbeat": "60",
+    "blocked_connection_timeout": "15",
+    "connection_attempts": "1",
+    "socket_timeout": str(_PATIENCE),
+    "stack_timeout": str(2 * _PATIENCE),
+}
+"""pika's URL parameters; those that the URL gives itself stand."""
+
+_REDIS: dict[str, Any] = {
+    "socket_connect_timeout": _PATIENCE,
+    "socket_timeout": _PATIENCE,
+    "socket_keepalive": True,
+    "health_check_interval": 30,
+}
+
+
+def open_doorbell(where: BrokerUrl) -> Broker:
+    """A broker without middleware. Nothing is dialled before it is used.
+
+    Raises:
+        ConveyorError: Its client library is not installed.
+    """
+    try:
+        return _rabbitmq(where.url) if where.kind == "rabbitmq" else _redis(where)
+    except ModuleNotFoundError as error:
+        raise ConveyorError(
+            f"the broker {where.name} needs the package {error.name}",
+            cure=f"pip install '{requirement(where.kind)}'",
+        ) from error
+
+
+def depth(broker: Broker) -> int:
+    """How many wake-ups wait in the queue and are fetched by nobody. Raises what the client raises."""
+    counts = getattr(broker, "get_queue_message_counts", None)
+    if counts is not None:
+        return int(counts(QUEUE)[0])
+    client: Any = getattr(broker, "client")  # noqa: B009 -- of RedisBroker alone
+    return int(client.llen(f"{QUEUE}:{QUEUE}"))
+
+
+def _rabbitmq(url: str) -> Broker:
+    from dramatiq.brokers.rabbitmq import RabbitmqBroker
+
+    parts = urlsplit(url)
+    query = urlencode({**_AMQP, **dict(parse_qsl(parts.query))})
+    broker: Broker = RabbitmqBroker(url=parts._replace(query=query).geturl(), middleware=[])
+    return broker
+
+
+def _redis(where: BrokerUrl) -> Broker:
+    import redis
+    from dramatiq.brokers.redis import RedisBroker
+
+    untyped: Any = RedisBroker
+    if where.sentinels is not None:
+        client = _master(where.sentinels)
+    else:
+        client = redis.Redis.from_url(where.url, **_REDIS)
+    broker: Broker = untyped(client=client, namespace=QUEUE, middleware=[])
+    return broker
+
+
+def _master(sentinels: Sentinels) -> Any:
+    """A client that asks the Sentinels for the master with each new connection."""
+    from redis import sentinel
+
+    untyped: Any = sentinel.Sentinel
+    own = {name.removeprefix("sentinel_"): value for name, value in sentinels.options.items()}
+    finder = untyped(
+        list(sentinels.hosts),
+        sentinel_kwargs={**_REDIS, **own, "ssl": sentinels.secure},
+        **_REDIS,
+        username=sentinels.username,
+        password=sentinels.password,
+        db=sentinels.database,
+        ssl=sentinels.secure,
+    )
+    return finder.master_for(sentinels.service)

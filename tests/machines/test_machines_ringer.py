@@ -1,0 +1,321 @@
+"""The dispatcher of many machines, step by step on a clock of the test's own, and what workers make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dramatiq.brokers.stub import StubBroker
+from dramatiq.errors import ConnectionClosed
+from dramatiq.message import Message
+
+from conveyor import log
+from conveyor.delivery import ringer
+from conveyor.delivery.doorbells import QUEUE
+from conveyor.delivery.parts import Parts
+from conveyor.delivery.ringer import AGAIN, LEASE, PER_THREAD, Ringer
+from conveyor.delivery.rung_broker import PATIENCE, Doorbell
+from conveyor.ledger.records import AttemptOutcome, Status
+from conveyor.testing.scripted import forget_scripts, script
+from conveyor.testing.simulation import Simulation, destination
+
+
+class Bell:
+    """A broker in memory that a test may cut off, and whose queue it may look into."""
+
+    def __init__(self) -> None:
+        self.queue: list[str] = []
+        self.away = False
+
+    def enqueue(self, message: Message[Any]) -> None:
+        if self.away:
+            raise ConnectionClosed(OSError("refused"))
+        assert set(message.asdict()) == {
+            "queue_name",
+            "actor_name",
+            "args",
+            "kwargs",
+            "options",
+            "message_id",
+            "message_timestamp",
+        }
+        assert message.queue_name == QUEUE
+        assert not message.kwargs
+        assert not message.options
+        (delivery,) = message.args
+        self.queue.append(delivery)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def sim(tmp_path: Path) -> Iterator[Simulation]:
+    forget_scripts()
+    simulation = Simulation(tmp_path, destination("here"), destination("there"))
+    simulation.parts.settle = lambda: None
+    yield simulation
+    simulation.close()
+
+
+def make(sim: Simulation, bell: Bell) -> Ringer:
+    quiet: Any = log.get()
+    return Ringer(
+        sim.ledger,
+        sim.source,
+        bell,  # type: ignore[arg-type]  # as much of a broker as it uses
+        "redis://here",
+        clock=sim.clock,
+        log=quiet,
+        size=lambda _: len(bell.queue),
+    )
+
+
+@pytest.fixture
+def bell() -> Bell:
+    return Bell()
+
+
+def work(parts: Parts, *wakeups: str) -> None:
+    for delivery in wakeups:
+        parts.work(delivery)
+    parts.completions.flush()
+
+
+def test_what_is_due_is_rung_for_once_and_delivered(sim: Simulation, bell: Bell) -> None:
+    ids = {sim.submit()["here"] for _ in range(3)}
+    dispatcher = make(sim, bell)
+    assert dispatcher.step()
+    assert dispatcher.step()
+    assert sorted(bell.queue) == sorted(ids)
+    work(sim.parts, *bell.queue)
+    assert not dispatcher.step()
+    assert {sim.delivery(ident).status for ident in ids} == {Status.DELIVERED}
+
+
+def test_wakeups_that_come_twice_late_or_for_nothing_change_nothing(sim: Simulation, bell: Bell) -> None:
+    delivery = sim.submit()["here"]
+    make(sim, bell).step()
+    work(sim.parts, "dlv_unknown", *bell.queue, *bell.queue, *bell.queue)
+    assert script("here").deliveries() == 1
+    assert [a.outcome for a in sim.attempts(delivery)] == [AttemptOutcome.DELIVERED]
+
+
+def test_what_nobody_came_for_is_rung_again(sim: Simulation, bell: Bell) -> None:
+    delivery = sim.submit()["here"]
+    dispatcher = make(sim, bell)
+    dispatcher.step()
+    bell.queue.clear()  # FLUSHALL
+    dispatcher.step()
+    assert not bell.queue
+    sim.clock.advance(AGAIN)
+    sim.parts.heartbeat.beat()
+    dispatcher.step()
+    assert bell.queue == [delivery]
+    sim.clock.advance(AGAIN)
+    dispatcher.step()  # the second time it waits for longer
+    assert bell.queue == [delivery]
+
+
+def test_what_still_waits_in_a_full_queue_is_not_rung_again(sim: Simulation, bell: Bell) -> None:
+    sim.submit()
+    dispatcher = make(sim, bell)
+    dispatcher.step()
+    bell.queue += ["dlv_other"] * PER_THREAD * sim.parts.settings.threads
+    before = list(bell.queue)
+    sim.advance(100 * AGAIN)
+    dispatcher.step()
+    assert bell.queue == before
+
+
+def test_never_more_on_their_way_than_threads_can_use(sim: Simulation, bell: Bell) -> None:
+    window = PER_THREAD * sim.parts.settings.threads
+    sim.source.put(destination("here", revision="2"))
+    for _ in range(3 * window):
+        sim.submit(to=("here", "there"))
+    dispatcher = make(sim, bell)
+    most = 0
+    while dispatcher.step():
+        most = max(most, len(bell.queue))
+        taken, bell.queue = bell.queue, []
+        work(sim.parts, *taken)
+    assert 0 < most <= window
+    assert not sim.ledger.deliveries.open_count()
+
+
+def test_destinations_share_and_caps_are_kept(sim: Simulation, bell: Bell) -> None:
+    from conveyor.config.model import Limits
+
+    sim.source.put(destination("here", limits=Limits(concurrency=2)))
+    for _ in range(10):
+        sim.submit()
+    (other,) = sim.submit(to=("there",)).values()
+    make(sim, bell).step()
+    assert len(bell.queue) == 3
+    assert other in bell.queue
+
+
+def test_nobody_works_nobody_is_rung_for(sim: Simulation, bell: Bell) -> None:
+    sim.submit()
+    sim.parts.heartbeat.drain()
+    dispatcher = make(sim, bell)
+    for _ in range(5):
+        dispatcher.step()
+        sim.clock.advance(1)
+    assert not bell.queue
+
+
+def test_a_retry_is_rung_for_when_it_is_due(sim: Simulation, bell: Bell) -> None:
+    from conveyor.contract import DeliveryError, ErrorKind
+
+    script("here").then(DeliveryError(ErrorKind.TRANSIENT, "not now"))
+    delivery = sim.submit()["here"]
+    dispatcher = make(sim, bell)
+    dispatcher.step()
+    work(sim.parts, *bell.queue)
+    bell.queue.clear()
+    sim.clock.advance(4)
+    dispatcher.step()
+    assert not bell.queue
+    sim.clock.advance(1.1)
+    sim.parts.heartbeat.beat()
+    dispatcher.step()
+    assert bell.queue == [delivery]
+
+
+def test_held_destinations_are_not_rung_for(sim: Simulation, bell: Bell) -> None:
+    sim.ledger.health.pause(["here"], None, sim.clock.now())
+    delivery = sim.submit()["here"]
+    dispatcher = make(sim, bell)
+    dispatcher.step()
+    assert not bell.queue
+    work(sim.parts, delivery)  # an old wake-up does not get past the pause either
+    assert script("here").deliveries() == 0
+    sim.ledger.health.resume(["here"], sim.clock.now())
+    sim.clock.advance(1)
+    dispatcher.step()
+    assert bell.queue == [delivery]
+
+
+def test_one_leads_and_another_takes_over(sim: Simulation, bell: Bell) -> None:
+    first, second = make(sim, bell), make(sim, bell)
+    first.step()
+    second.step()
+    assert (first.leads, second.leads) == (True, False)
+    delivery = sim.submit()["here"]
+    for _ in range(3):
+        sim.advance(LEASE / 4)
+        second.step()
+        first.step()
+    assert set(bell.queue) == {delivery}
+    assert (first.leads, second.leads) == (True, False)
+    bell.queue.clear()
+    # The first one freezes, and wakes up when another one has taken over.
+    sim.advance(LEASE)
+    second.step()
+    assert second.leads
+    assert bell.queue == [delivery]  # what was rung for is known to the one that rang alone
+    first.step()
+    assert not first.leads
+    second.stop(1)
+    sim.advance(LEASE / 8)
+    first.step()
+    assert first.leads
+
+
+def test_a_broker_out_of_reach_lets_others_lead(
+    sim: Simulation, bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim.submit()
+    cut_off = Bell()
+    cut_off.away = True
+    first, second = make(sim, cut_off), make(sim, bell)
+    first._round()
+    assert first.leads
+    sim.advance(LEASE + 1)
+    sim.submit()
+    first._round()
+    assert not first.leads
+    first._round()
+    second._round()
+    assert second.leads
+    assert len(bell.queue) == 2
+
+
+def test_a_dispatcher_waits_for_the_ledger(sim: Simulation, bell: Bell) -> None:
+    from conveyor.errors import LedgerUnavailable
+
+    dispatcher = make(sim, bell)
+    take, sim.ledger.leases.take = sim.ledger.leases.take, _refuse(LedgerUnavailable("away"))  # type: ignore[method-assign]
+    assert dispatcher._round() == ringer.FIRST_PAUSE
+    assert dispatcher._round() == 2 * ringer.FIRST_PAUSE
+    sim.ledger.leases.take = take  # type: ignore[method-assign]
+    delivery = sim.submit()["here"]
+    dispatcher._round()
+    assert bell.queue == [delivery]
+
+
+def _refuse(error: Exception) -> Any:
+    def refuse(*_: object, **__: object) -> bool:
+        raise error
+
+    return refuse
+
+
+class Lines:
+    """A log that is read by the test."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def info(self, event: str, **fields: object) -> None:
+        self.said.append(event)
+
+    debug = warning = error = info
+
+    def bind(self, **_: object) -> Lines:
+        return self
+
+
+def test_a_silent_doorbell_is_told_of_once_and_when_it_is_back() -> None:
+    lines, now = Lines(), [0.0]
+    doorbell = Doorbell("redis://here", log=lines, monotonic=lambda: now[0])
+    assert not doorbell.silent
+    doorbell.lost(OSError("refused"))
+    assert not doorbell.silent  # a hiccup
+    now[0] += PATIENCE + 1
+    doorbell.lost(OSError("refused"))
+    doorbell.lost(OSError("refused"))
+    assert doorbell.silent
+    doorbell.heard()
+    assert not doorbell.silent
+    doorbell.led(False)
+    doorbell.led(False)
+    doorbell.heard()
+    assert doorbell.silent
+    doorbell.led(True)
+    assert not doorbell.silent
+    polling, back = "polling the ledger for what is due", "waking up by the broker again"
+    assert lines.said == [polling, back, polling, back]
+
+
+def test_the_actor_takes_a_wakeup_through_dramatiq(sim: Simulation) -> None:
+    """dramatiq's own worker and a broker of dramatiq's: what comes in is a delivery id."""
+    from dramatiq.actor import Actor
+    from dramatiq.worker import Worker
+
+    from conveyor.delivery.broker import ACTOR
+    from conveyor.testing.ports import wait_until
+
+    stub = StubBroker(middleware=[])
+    Actor(sim.parts.work, broker=stub, actor_name=ACTOR, queue_name=QUEUE, priority=0, options={})
+    delivery = sim.submit()["here"]
+    stub.enqueue(Message(QUEUE, ACTOR, (delivery,), {}, {}))
+    worker = Worker(stub, worker_threads=2, worker_timeout=20)
+    worker.start()
+    wait_until(lambda: script("here").deliveries() == 1, 30, "the delivery")
+    worker.stop()
+    sim.parts.completions.flush()
+    assert sim.delivery(delivery).status is Status.DELIVERED
