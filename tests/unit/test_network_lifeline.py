@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 import time
-from pathlib import Path
 
 import pytest
+from servers.network_reach import FTPS, deliver
 from servers.raw_tcp import Play, playing
-from servers.tls import make_certificates
 
+from conveyor.contract import DeliveryError, ErrorKind
 from conveyor.errors import SubmissionError
 from conveyor.network import Network, within
 from conveyor.oauth import http as provider
 from conveyor.oauth.http import NoAnswer, ask
 from conveyor.payloads.sources import web
 from conveyor.payloads.sources.web import open_url
+from conveyor_connectors.ftp.plain import control
 
 LIMIT = 0.5
 STOP = 20.0
@@ -69,15 +69,36 @@ def test_a_source_whose_answer_never_begins_is_left(data: bytes, monkeypatch: py
         assert time.monotonic() - started < STOP / 2
 
 
-def test_a_handshake_that_dribbles_is_left(tmp_path: Path) -> None:
-    """A TLS record of which one byte comes at a time: each read of the socket succeeds."""
-    certificates = make_certificates(tmp_path)
-    with playing(slowly(b"\x16\x03\x03\x3f\xff")) as server, within(LIMIT) as lifeline:
+RECORD = b"\x16\x03\x03\x3f\xff"
+"""The head of a TLS record of 16 KB, of which one byte comes at a time: each read of the socket succeeds."""
+
+
+def test_a_handshake_that_dribbles_is_left() -> None:
+    with playing(slowly(RECORD)) as server:
         started = time.monotonic()
-        with pytest.raises((OSError, ssl.SSLError)):
-            NETWORK.open_line("127.0.0.1", server.port, 15, secure=True, ca=certificates.ca)
+        with pytest.raises(TimeoutError):
+            NETWORK.open_line("127.0.0.1", server.port, LIMIT, secure=True)
         assert time.monotonic() - started < STOP / 2
-        assert lifeline.over
+
+
+def test_a_proxys_consent_that_dribbles_is_left() -> None:
+    with playing(slowly(b"HTTP/1.1 200 OK\r\nX: ")) as server:
+        network = Network(proxy=f"http://127.0.0.1:{server.port}")
+        started = time.monotonic()
+        with pytest.raises(TimeoutError, match="no connection in time"):
+            network.open_line("files.example", 443, LIMIT, secure=True)
+        assert time.monotonic() - started < STOP / 2
+
+
+def test_an_ftps_handshake_that_dribbles_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "HANDSHAKE", LIMIT)
+    with playing(slowly(RECORD)) as server:
+        options = {"host": "127.0.0.1", "port": server.port, "username": "u", "password": "p"}
+        started = time.monotonic()
+        with pytest.raises(DeliveryError) as told:
+            deliver(FTPS, NETWORK, {**options, "protocol": "ftps", "implicit": True})
+        assert time.monotonic() - started < STOP / 2
+    assert told.value.kind is ErrorKind.TRANSIENT
 
 
 def test_afterwards_connections_live_on() -> None:

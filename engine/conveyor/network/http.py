@@ -15,7 +15,7 @@ from urllib3.util import make_headers, parse_url
 from urllib3.util.timeout import Timeout
 
 from conveyor.network.heads import WholeHead
-from conveyor.network.lifeline import hold
+from conveyor.network.lifeline import hold, within
 
 if TYPE_CHECKING:
     import ssl
@@ -130,11 +130,14 @@ def open_line(network: Network, host: str, port: int, timeout: float, context: s
         conn = secure(*at, ssl_context=context, **options)
         if proxy is not None:
             conn.set_tunnel(host, port, headers=credentials)
-    try:
-        conn.connect()
-    except BaseException:
-        conn.close()
-        raise
+    with within(2 * timeout) as lifeline:
+        try:
+            conn.connect()
+        except BaseException:
+            conn.close()
+            if lifeline.over:
+                raise TimeoutError("no connection in time") from None
+            raise
     absolute = proxy is not None and context is None
     return Line(cast(socket.socket, conn.sock), absolute, credentials if absolute else {})
 

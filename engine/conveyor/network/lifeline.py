@@ -1,6 +1,6 @@
 """A total time limit over urllib3, whose own limits are for single socket operations.
 
-A server that sends a byte now and then, of a header or of a TLS handshake, never exceeds those. Inside
+A server that sends a byte now and then, of a header or of a proxy's consent, never exceeds those. Inside
 :func:`within` every connection that the thread opens is cut when the time is over, whatever waits for it.
 """
 
