@@ -1,0 +1,12 @@
+"""Helpers for connectors, ours and third parties': what several of them would otherwise write again.
+
+Public, and covered by ``CONTRACT_VERSION`` as :mod:`conveyor.contract` is. One concept a module:
+
+* :mod:`.bodies`: the body of a request, streamed from the payload, its last byte behind the fence;
+* :mod:`.sessions`: ``requests`` under the network policy (imported only where an SDK brings ``requests``);
+* :mod:`.naming`: the names that ``rename`` tries;
+* :mod:`.turns`: taking turns inside a process;
+* :mod:`.waits`: how long a service asks to wait.
+
+Importing this package imports none of them.
+"""

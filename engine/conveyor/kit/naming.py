@@ -1,0 +1,63 @@
+"""The names that ``rename`` tries, kept within a destination's rules."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from conveyor.contract import AttemptContext, ConflictPolicy, NameRules, Parcel, Target
+from conveyor.paths.names import LengthUnit
+
+NUMBERED = 32
+"""Names tried in order; after them one number made of the delivery's id, so that the thousandth
+``image.jpg`` does not ask a thousand times."""
+
+
+def candidates(parcel: Parcel, target: Target, context: AttemptContext, rules: NameRules) -> Iterator[str]:
+    """The paths to try, in order: under ``rename`` the one that an earlier attempt saved, the target's path,
+    ``name (1)`` and so on; under the other policies the target's path alone.
+
+    Before a create the caller saves the path it is about to take: ``context.save(path=…)``.
+    """
+    if target.conflict is not ConflictPolicy.RENAME:
+        yield target.path
+        return
+    saved = context.state.get("path")
+    if isinstance(saved, str):
+        yield saved
+    for number in range(NUMBERED):
+        if (path := numbered(target, number, rules)) != saved:
+            yield path
+    own = int(hashlib.sha256(parcel.delivery_id.encode()).hexdigest()[:8], 16)
+    yield numbered(target, NUMBERED + own, rules)
+
+
+def numbered(target: Target, number: int, rules: NameRules) -> str:
+    """The target's name with a number, its stem cut where the name or the path would become too long."""
+    path = target.numbered(number)
+    name = path.rpartition("/")[2]
+    over = max(length(path, rules.unit) - rules.path_max, length(name, rules.unit) - rules.segment_max)
+    if over <= 0:
+        return path
+    head, slash, first = target.path.rpartition("/")
+    stem, dot, ext = first.rpartition(".")
+    if not stem:
+        stem, dot, ext = first, "", ""
+    kept = _cut(stem, max(1, length(stem, rules.unit) - over), rules.unit)
+    return Target(f"{head}{slash}{kept}{dot}{ext}", target.conflict).numbered(number)
+
+
+def length(text: str, unit: LengthUnit) -> int:
+    """What a limit in this unit counts."""
+    if unit is LengthUnit.BYTES:
+        return len(text.encode("utf-8", "surrogatepass"))
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2 if unit is LengthUnit.UTF16 else len(text)
+
+
+def _cut(text: str, most: int, unit: LengthUnit) -> str:
+    """The beginning of a text, in whole characters."""
+    if unit is LengthUnit.BYTES:
+        return text.encode()[:most].decode(errors="ignore")
+    if unit is LengthUnit.UTF16:
+        return text.encode("utf-16-le")[: 2 * most].decode("utf-16-le", "ignore")
+    return text[:most]

@@ -1,0 +1,42 @@
+"""How long a service asks to wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+MAX_DELAY = 3600.0
+"""Longest delay taken over from an answer, in seconds."""
+
+
+def stated_delay(headers: Mapping[str, str]) -> float | None:
+    """Seconds of ``Retry-After`` in either form (RFC 9110 §10.2.3), or of the millisecond forms.
+
+    Args:
+        headers: Of the answer; names in lower case, or a mapping that does not care.
+
+    Returns:
+        Between 0 and an hour; None when nothing is stated. A date is compared with the answer's own ``Date``,
+        where there is one: our clock may be off.
+    """
+    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
+        if (millis := (headers.get(name) or "").strip()).isdigit():
+            return min(int(millis) / 1000, MAX_DELAY)
+    text = (headers.get("retry-after") or "").strip()
+    try:
+        return min(max(0.0, float(text)), MAX_DELAY) if text and text[0].isdigit() else _until(text, headers)
+    except ValueError:
+        return None
+
+
+def _until(text: str, headers: Mapping[str, str]) -> float | None:
+    if not text:
+        return None
+    until = parsedate_to_datetime(text).astimezone(UTC).timestamp()
+    try:
+        now = parsedate_to_datetime(headers.get("date") or "").astimezone(UTC).timestamp()
+    except ValueError:
+        now = time.time()
+    return min(max(0.0, until - now), MAX_DELAY)
