@@ -8,6 +8,7 @@ network that reaches those hosts and nothing else.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from typing import TYPE_CHECKING, Any
@@ -88,12 +89,14 @@ class _MachineIdentity:
             raise
 
     def get_token(self, *scopes: str, **options: Any) -> Any:
-        """A token, by the older protocol."""
+        """A token."""
         return self._ask(self.chain.get_token, *scopes, **options)
 
-    def get_token_info(self, *scopes: str, **options: Any) -> Any:
-        """A token, by the newer one."""
-        return self._ask(self.chain.get_token_info, *scopes, **options)
+    def __getattr__(self, name: str) -> Any:
+        """``get_token_info``, by which the SDK asks instead where azure-identity is new enough to have it."""
+        if name != "get_token_info" or not hasattr(self.chain, name):
+            raise AttributeError(name)
+        return functools.partial(self._ask, self.chain.get_token_info)
 
     def _ask(self, ask: Any, *args: Any, **kwargs: Any) -> Any:
         self._refused = None
@@ -106,4 +109,5 @@ class _MachineIdentity:
 
     def close(self) -> None:
         """Close what the chain holds."""
-        self.chain.close()
+        if (close := getattr(self.chain, "close", None)) is not None:
+            close()
