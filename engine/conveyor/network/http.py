@@ -130,16 +130,31 @@ def open_line(network: Network, host: str, port: int, timeout: float, context: s
         conn = secure(*at, ssl_context=context, **options)
         if proxy is not None:
             conn.set_tunnel(host, port, headers=credentials)
-    with within(2 * timeout) as lifeline:
+    try:
+        if proxy is None:
+            conn.connect()  # ssl limits a handshake as a whole by itself
+        else:
+            _connect_within(conn, 2 * timeout)
+    except BaseException:
+        conn.close()
+        raise
+    absolute = proxy is not None and context is None
+    return Line(cast(socket.socket, conn.sock), absolute, credentials if absolute else {})
+
+
+def _connect_within(conn: HTTPConnection, seconds: float) -> None:
+    """Connect through a proxy, whose consent could dribble in for ever.
+
+    Raises:
+        TimeoutError: it did.
+    """
+    with within(seconds) as lifeline:
         try:
             conn.connect()
-        except BaseException:
-            conn.close()
+        except Exception:
             if lifeline.over:
                 raise TimeoutError("no connection in time") from None
             raise
-    absolute = proxy is not None and context is None
-    return Line(cast(socket.socket, conn.sock), absolute, credentials if absolute else {})
 
 
 def pool(
