@@ -325,6 +325,9 @@ class Memory(Protocol):
     def put_if_absent(self, key: str, value: Json) -> Json:
         """Store ``value`` unless there is one; returns what is stored afterwards, atomically."""
 
+    def exchange(self, key: str, expected: Json, value: Json) -> Json:
+        """Store ``value`` where ``expected`` is stored; returns what is stored afterwards, atomically."""
+
     def forget(self, key: str) -> None:
         """Remove the value."""
 

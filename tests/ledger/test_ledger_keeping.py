@@ -100,6 +100,10 @@ def test_memory_keeps_the_first_value_until_it_is_forgotten(kit: Any) -> None:
     memory.forget("a", "host_key")
     memory.forget("a", "host_key")
     assert memory.put_if_absent("a", "host_key", "two") == "two"
+    assert memory.exchange("a", "host_key", "one", "three") == "two"
+    assert memory.exchange("a", "host_key", "two", {"n": 3}) == {"n": 3}
+    assert memory.exchange("a", "host_key", {"n": 3}, "four") == memory.get("a", "host_key") == "four"
+    assert memory.exchange("a", "nothing", None, "five") is None
 
 
 def test_documents_of_destinations_and_their_revision(kit: Any) -> None:

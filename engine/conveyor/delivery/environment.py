@@ -32,6 +32,10 @@ class DestinationMemory:
         """Store unless there is one; returns what is stored."""
         return self._memory.put_if_absent(self._destination, key, value)
 
+    def exchange(self, key: str, expected: Json, value: Json) -> Json:
+        """Store where ``expected`` is stored; returns what is stored."""
+        return self._memory.exchange(self._destination, key, expected, value)
+
     def forget(self, key: str) -> None:
         """Remove the value."""
         self._memory.forget(self._destination, key)

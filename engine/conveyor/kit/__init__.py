@@ -4,6 +4,8 @@ Public, and covered by ``CONTRACT_VERSION`` as :mod:`conveyor.contract` is. One 
 
 * :mod:`.bodies`: the body of a request, streamed from the payload, its last byte behind the fence;
 * :mod:`.sessions`: ``requests`` under the network policy (imported only where an SDK brings ``requests``);
+* :mod:`.errors`: what an exception without an answer means;
+* :mod:`.folders`: folders by path at services that know them by id;
 * :mod:`.naming`: the names that ``rename`` tries;
 * :mod:`.turns`: taking turns inside a process;
 * :mod:`.waits`: how long a service asks to wait.

@@ -150,10 +150,10 @@ class PolicedAdapter(HTTPAdapter):
             response: requests.Response = self.build_response(request, answer)
             response._content = _bounded(answer)
             response._content_consumed = True
+        except NewConnectionError as error:  # urllib3 derives it from ConnectTimeoutError
+            raise requests.ConnectionError(error, request=request) from error
         except ConnectTimeoutError as error:
             raise requests.ConnectTimeout(error, request=request) from error
-        except NewConnectionError as error:
-            raise requests.ConnectionError(error, request=request) from error
         except ReadTimeoutError as error:
             raise requests.ReadTimeout(error, request=request) from error
         except SSLError as error:

@@ -16,6 +16,8 @@ from conveyor.ledger.schema import memory
 _M = memory.c
 _ONE = (_M.destination == sa.bindparam("b_destination"), _M.key == sa.bindparam("b_key"))
 _GET = sa.select(_M.value).where(*_ONE)
+_LOCKED = _GET.with_for_update()  # SQLite has one writer anyway
+_CHANGE = sa.update(memory).where(*_ONE).values(value=sa.bindparam("b_value"))
 _FORGET = sa.delete(memory).where(*_ONE)
 
 
@@ -58,6 +60,17 @@ class Memory:
             token = connection.execute(_GET, {"b_destination": destination, "b_key": key}).scalar_one()
         stored: Json = unseal(self._keyring, token)
         return stored
+
+    def exchange(self, destination: str, key: str, expected: Json, value: Json) -> Json:
+        """Store ``value`` where ``expected`` is stored; returns what is stored afterwards."""
+        place = {"b_destination": destination, "b_key": key}
+        with self._database.write(durable=True) as connection:
+            token = connection.execute(_LOCKED, place).scalar()
+            stored: Json = None if token is None else unseal(self._keyring, token)
+            if token is None or stored != expected:
+                return stored
+            connection.execute(_CHANGE, {**place, "b_value": seal(self._keyring, value)})
+        return value
 
     def forget(self, destination: str, key: str) -> None:
         """Remove the value; nothing there is fine."""

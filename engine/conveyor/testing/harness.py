@@ -104,6 +104,14 @@ class SimpleMemory:
         with self._lock:
             return cast(Json, json.loads(self._values.setdefault(key, json.dumps(value))))
 
+    def exchange(self, key: str, expected: Json, value: Json) -> Json:
+        """Store ``value`` where ``expected`` is stored; returns what is stored afterwards."""
+        with self._lock:
+            text = self._values.get(key)
+            if text is not None and json.loads(text) == json.loads(json.dumps(expected)):
+                self._values[key] = text = json.dumps(value)
+            return None if text is None else cast(Json, json.loads(text))
+
     def forget(self, key: str) -> None:
         """Remove the value."""
         with self._lock:
