@@ -90,7 +90,8 @@ class Capabilities:
         resumable: A half-sent file is continued from ``context.state`` by another worker.
         find: ``find`` is implemented.
         digest: Name of the digest the destination is asked to verify or report (``"sha256"``, ``"md5"`` …).
-        digests: Further digests that submission must compute for this connector, by ``hashlib`` name.
+        digests: Further digests that submission must compute for this connector: names of ``hashlib``,
+            ``quickxor`` (OneDrive's) or ``dropbox`` (its ``content_hash``).
         conflicts: The policies it carries out.
         max_size: Largest file in bytes.
         names: Which names are legal there.
@@ -126,7 +127,7 @@ class Parcel:
         filename: The submitted file name, as it came from the sender. Not safe as a path.
         size: Bytes.
         media_type: MIME type, for instance ``image/jpeg``.
-        digests: Hex digests by hashlib name; ``sha256`` and ``md5`` are always there.
+        digests: Hex digests by name; ``sha256`` and ``md5`` are always there, then ``Capabilities.digests``.
         submitted_at: Seconds since the epoch, UTC.
         session_id, image_id, image_index, source: Metadata of the job; None when not given.
         tags: As submitted, ``key:value`` or bare.

@@ -3,6 +3,7 @@
 Public, and covered by ``CONTRACT_VERSION`` as :mod:`conveyor.contract` is. One concept a module:
 
 * :mod:`.bodies`: the body of a request, streamed from the payload, its last byte behind the fence;
+* :mod:`.digests`: digests by name, with those of OneDrive and Dropbox that hashlib lacks;
 * :mod:`.sessions`: ``requests`` under the network policy (imported only where an SDK brings ``requests``);
 * :mod:`.errors`: what an exception without an answer means;
 * :mod:`.folders`: folders by path at services that know them by id;

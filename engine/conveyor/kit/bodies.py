@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind
+from conveyor.hashing import new_hasher
 
 BLOCK = 256 * 1024
 """Bytes read and sent at a time."""
@@ -174,12 +174,12 @@ def digest_of(stream: BinaryIO, offset: int, size: int, algorithm: str) -> bytes
     Args:
         stream: The payload, seekable.
         offset, size: Which bytes of it.
-        algorithm: A name of hashlib.
+        algorithm: A name of :func:`conveyor.kit.digests.new_hasher`.
 
     Raises:
         DeliveryError: SOURCE, when the payload ends before.
     """
-    digest = hashlib.new(algorithm, usedforsecurity=False)
+    digest = new_hasher(algorithm)
     stream.seek(offset)
     left = size
     while left:

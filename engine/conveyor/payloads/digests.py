@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from conveyor.errors import SubmissionError
+from conveyor.errors import ConveyorError, SubmissionError
+from conveyor.hashing import OWN, Hasher, new_hasher
 
 ALWAYS: Final = frozenset({"sha256", "md5"})
 """What each payload has; connectors may ask for more."""
@@ -25,10 +25,10 @@ class Digests:
     """Hashers that are fed together.
 
     Args:
-        names: hashlib's names, beside those in ALWAYS.
+        names: Names of :func:`conveyor.hashing.new_hasher`, beside those in ALWAYS.
 
     Raises:
-        SubmissionError: hashlib does not know a name, or its length is not fixed.
+        SubmissionError: a name is not known, or its length is not fixed.
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
@@ -44,13 +44,15 @@ class Digests:
         return {name: hasher.hexdigest() for name, hasher in self._hashers.items()}
 
 
-def _hasher(name: str) -> Any:  # hashlib's own type is private
-    if name not in hashlib.algorithms_available or name.startswith("shake"):
+def _hasher(name: str) -> Hasher:
+    try:
+        return new_hasher(name)
+    except ConveyorError:
         raise SubmissionError(
             f"a destination's connector asks for the digest {name!r}, which this Python does not offer",
-            cure="a connector may only declare digests of hashlib with a fixed length",
-        )
-    return hashlib.new(name, usedforsecurity=False)
+            cure="a connector may only declare digests of hashlib with a fixed length, or "
+            + " or ".join(sorted(OWN)),
+        ) from None
 
 
 def pump(

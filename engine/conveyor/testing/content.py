@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import io
 import random
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Protocol
+
+from conveyor.hashing import new_hasher
 
 MIB = 1 << 20
 _PERIOD = MIB + 4099
@@ -78,8 +79,8 @@ def read_all(content: Content) -> bytes:
 
 @functools.lru_cache(maxsize=32)
 def digests_of(content: Content, names: frozenset[str]) -> dict[str, str]:
-    """Hex digests by hashlib name, in one pass."""
-    hashes = {name: hashlib.new(name, usedforsecurity=False) for name in names}
+    """Hex digests by name, in one pass."""
+    hashes = {name: new_hasher(name) for name in names}
     stream = SourceStream(content)
     while block := stream.read(MIB):
         for value in hashes.values():

@@ -40,7 +40,7 @@ def make_parcel(
         filename, media_type: As the sender named it, and its MIME type.
         session_id, image_id, image_index, source, tags, meta: Metadata.
         submitted_at: Seconds since the epoch.
-        digests: Beside sha256 and md5, by hashlib name.
+        digests: Beside sha256 and md5, by the names of ``Capabilities.digests``.
         ends_at: Its streams end there, though its size promises more.
         raises_at, error: Its streams raise what ``error`` makes there.
         on_read: Called before each read of its streams with the offset.
