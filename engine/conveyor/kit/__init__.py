@@ -4,6 +4,8 @@ Public, and covered by ``CONTRACT_VERSION`` as :mod:`conveyor.contract` is. One 
 
 * :mod:`.bodies`: the body of a request, streamed from the payload, its last byte behind the fence;
 * :mod:`.digests`: digests by name, with those of OneDrive and Dropbox that hashlib lacks;
+* :mod:`.pools`: one request over urllib3 under the network policy, sent once, its answer bounded;
+* :mod:`.httplib2_transport`: the same for Google's API client (imported only where it brings ``httplib2``);
 * :mod:`.sessions`: ``requests`` under the network policy (imported only where an SDK brings ``requests``);
 * :mod:`.errors`: what an exception without an answer means;
 * :mod:`.folders`: folders by path at services that know them by id;
