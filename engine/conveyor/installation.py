@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conveyor.ledger.facade import Ledger
     from conveyor.ledger.records import Filter, OrderResult
     from conveyor.network import Network
-    from conveyor.payloads import LocalStore
+    from conveyor.payloads import PayloadStore
     from conveyor.status.reasons import Standing
     from conveyor.status.selection import Selection
     from conveyor.status.views import Viewer
@@ -61,7 +61,7 @@ class Installation:
     def __init__(self, config: Config, clock: Clock | None = None, *, threads: int | None = None) -> None:
         from conveyor.keyring import Keyring
         from conveyor.ledger import open_ledger
-        from conveyor.payloads import LocalStore
+        from conveyor.payloads import open_store
 
         self.config = config
         settings = config.settings
@@ -77,7 +77,13 @@ class Installation:
             direct=settings.ledger_direct,
         )
         self.clock = self.ledger.clock
-        self.payloads: LocalStore = LocalStore(settings.payloads, clock=self.clock)
+        self.payloads: PayloadStore = open_store(
+            settings.payloads,
+            {name: value.get_secret_value() for name, value in settings.payload_options.items()},
+            clock=self.clock,
+            ca_bundle=settings.network.ca_bundle,
+            proxy=settings.network.proxy,
+        )
         self.source: DestinationSource = _sources(config, self.ledger)
         self._reloader: Reloader | None = None
 

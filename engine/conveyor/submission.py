@@ -16,10 +16,9 @@ from conveyor.errors import ConveyorError, IdempotencyError, LedgerError, Submis
 from conveyor.intake import Item, Metadata
 from conveyor.ledger.records import JobRecord, NewDelivery, PayloadRecord, Submission, Submitted
 from conveyor.nearest import did_you_mean
-from conveyor.payloads.local import LocalStore
 from conveyor.payloads.sources import is_url, open_source
 from conveyor.payloads.sources.media import DEFAULT_NAME, DEFAULT_TYPE, guess
-from conveyor.payloads.writing import Staged
+from conveyor.payloads.store import Held, PayloadStore
 
 if TYPE_CHECKING:
     from conveyor.config import Destination, DestinationSource
@@ -59,7 +58,7 @@ class _Ready:
 
     __slots__ = ("number", "staged", "submission")
 
-    def __init__(self, number: int, submission: Submission, staged: Staged | None) -> None:
+    def __init__(self, number: int, submission: Submission, staged: Held | None) -> None:
         self.number = number
         self.submission = submission
         self.staged = staged
@@ -85,7 +84,7 @@ class Submitter:
     def __init__(
         self,
         ledger: Ledger,
-        store: LocalStore,
+        store: PayloadStore,
         destinations: DestinationSource,
         clock: Clock,
         network: Network | None = None,

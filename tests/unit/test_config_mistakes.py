@@ -181,7 +181,7 @@ def test_an_id_defined_twice_is_used_neither_way(read, write):
         ({"conveyor.yaml": "ledger: mysql://x"}, "ledger: expected sqlite:///path"),
         ({"conveyor.yaml": "ledger: 'sqlite:///:memory:'"}, "the ledger must be a file"),
         ({"conveyor.yaml": "ledger: ${DB_URL}"}, "ledger: the environment variable DB_URL is not set"),
-        ({"conveyor.yaml": "payloads: s3://bucket/x"}, "payloads: this version keeps payloads in a folder"),
+        ({"conveyor.yaml": "payloads: ftp://bucket/x"}, "payloads: expected a folder"),
         ({"conveyor.yaml": "network: {allow_private: [banana]}"}, "network.allow_private[0]: expected an address range"),
         ({"conveyor.yaml": "network: {allow_private: [169.254.0.0/16]}"}, "network.allow_private[0]: link-local, metadata"),
         ({"conveyor.yaml": "network: {proxy: 'https://x'}"}, "network.proxy: expected http://host:port"),

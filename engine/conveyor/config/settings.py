@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from conveyor.config.options import Duration, LocalPath, Options, SecretStr
 from conveyor.config.policies import Conflict, LimitsModel, RetryModel, TemplateText
@@ -49,13 +49,26 @@ def _broker_url(url: str) -> str:
     return url
 
 
-def _payload_folder(value: Any) -> Any:
-    if isinstance(value, str) and "://" in value:
-        parts = urlsplit(value)
-        if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
-            raise ValueError("this version keeps payloads in a folder: ./payloads or file:///shared/payloads")
+BUCKETS = ("s3", "az", "gs")
+
+
+def _payload_place(value: Any) -> Any:
+    if not isinstance(value, str) or "://" not in value:
+        return Path(value) if isinstance(value, str) else value
+    parts = urlsplit(value)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(unquote(parts.path))
-    return value
+    if parts.scheme in BUCKETS and parts.netloc and "@" not in parts.netloc:
+        return value
+    raise ValueError(
+        "expected a folder, file:///shared/payloads, s3://bucket/prefix, az://container/prefix or "
+        "gs://bucket/prefix"
+    )
+
+
+def _under_config(place: Path | str, info: ValidationInfo) -> Path | str:
+    base = (info.context or {}).get("base")
+    return Path(base) / place.expanduser() if base is not None and isinstance(place, Path) else place
 
 
 def _zone_name(name: str) -> str:
@@ -207,10 +220,23 @@ class Settings(Options):
         description="What wakes the workers: `ledger` is the deliveries table itself; amqp(s)://… RabbitMQ, "
         "redis(s)://… Redis, redis+sentinel://host:26379,host:26379/service/0 Redis behind Sentinels.",
     )
-    payloads: Annotated[LocalPath, BeforeValidator(_payload_folder)] = Field(
+    payloads: Annotated[
+        Path | str,
+        BeforeValidator(_payload_place),
+        AfterValidator(_under_config),
+        WithJsonSchema({"type": "string"}),
+    ] = Field(
         Path("payloads"),
         validate_default=True,
-        description="The folder for the bytes of submitted files: a path or file:///…",
+        repr=False,
+        description="Where the bytes of submitted files lie: a folder, file:///shared/…, or a bucket: "
+        "s3://bucket/prefix, az://container/prefix, gs://bucket/prefix.",
+    )
+    payload_options: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Login and address of the bucket, by obstore's names: endpoint, region, access_key_id, "
+        "secret_access_key; account_name, account_key; service_account_key. What is missing comes from the "
+        "environment (AWS_…, AZURE_…, GOOGLE_…). The URL's query takes the same names.",
     )
     key: KeySettings = Field(
         default_factory=dict,  # validated, so that its relative path becomes absolute

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from conveyor.keyring import Keyring
     from conveyor.ledger.cleanups import Cleanups
     from conveyor.ledger.states import States
-    from conveyor.payloads import LocalStore
+    from conveyor.payloads import PayloadStore
 
 RECEIPT_TEXT = 4096
 """Characters kept of each text in a receipt."""
@@ -59,7 +59,7 @@ class Bench:
     """What attempts work with; one per process."""
 
     pool: ConnectorPool
-    payloads: LocalStore
+    payloads: PayloadStore
     states: States
     cleanups: Cleanups
     keyring: Keyring
@@ -71,7 +71,7 @@ class Bench:
     """The account's tokens of late, which no text may hold."""
 
 
-def parcel_of(job: JobRecord, delivery_id: str, payloads: LocalStore) -> Parcel:
+def parcel_of(job: JobRecord, delivery_id: str, payloads: PayloadStore) -> Parcel:
     """The connector's view of a job."""
     payload = job.payload
     return Parcel(

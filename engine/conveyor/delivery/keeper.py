@@ -15,7 +15,7 @@ from conveyor.log import EngineLog
 if TYPE_CHECKING:
     from conveyor.ledger.facade import Ledger
     from conveyor.ledger.records import PayloadRecord, WorkerRecord
-    from conveyor.payloads import LocalStore
+    from conveyor.payloads import PayloadStore
 
 BATCH = 500
 """Rows changed in one transaction at most."""
@@ -104,7 +104,7 @@ class Keeper:
     def __init__(
         self,
         ledger: Ledger,
-        payloads: LocalStore,
+        payloads: PayloadStore,
         *,
         lease: float,
         retention: Retention,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from conveyor.config.broker import BrokerUrl
     from conveyor.keyring import Keyring
     from conveyor.ledger.facade import Ledger
-    from conveyor.payloads import LocalStore
+    from conveyor.payloads import PayloadStore
     from conveyor.registry import Registry
 
 
@@ -48,7 +48,7 @@ class Workshop:
 
     ledger: Ledger
     source: DestinationSource
-    payloads: LocalStore
+    payloads: PayloadStore
     registry: Registry
     keyring: Keyring
     time_zone: tzinfo = UTC

@@ -1,6 +1,7 @@
 """Where the bytes of jobs lie until every delivery is final."""
 
 from conveyor.payloads.local import LocalStore
+from conveyor.payloads.store import PayloadStore, open_store
 from conveyor.payloads.writing import Staged
 
-__all__ = ["LocalStore", "Staged"]
+__all__ = ["LocalStore", "PayloadStore", "Staged", "open_store"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
 from conveyor.errors import ConveyorError, SubmissionError
@@ -77,7 +77,7 @@ def pump(
     Raises:
         SubmissionError: The source cannot be read, or gives something else than bytes.
     """
-    buffer = memoryview(bytearray(CHUNK if size_hint is None else min(CHUNK, max(size_hint + 1, 4096))))
+    buffer = _buffer(size_hint)
     fill = _filler(stream)
     total = 0
     while count := _filled(fill, buffer):
@@ -88,6 +88,28 @@ def pump(
         if progress is not None:
             progress(count)
     return total
+
+
+def pieces(
+    stream: Readable,
+    digests: Digests,
+    *,
+    size_hint: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Iterator[bytes]:
+    """As :func:`pump`, for whoever pulls: the chunks of ``stream``, each fed to the digests."""
+    buffer = _buffer(size_hint)
+    fill = _filler(stream)
+    while count := _filled(fill, buffer):
+        chunk = bytes(buffer[:count])
+        digests.update(chunk)
+        if progress is not None:
+            progress(count)
+        yield chunk
+
+
+def _buffer(size_hint: int | None) -> memoryview:
+    return memoryview(bytearray(CHUNK if size_hint is None else min(CHUNK, max(size_hint + 1, 4096))))
 
 
 def _filler(stream: Readable) -> Callable[[memoryview], int | None]:

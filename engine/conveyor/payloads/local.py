@@ -38,6 +38,11 @@ _SHARD = slice(4, 10)
 _VERIFIED_MAX = 1024
 
 
+def location_of(identifier: str) -> str:
+    """Where in a store a payload lies."""
+    return f"{identifier[_SHARD]}/{identifier}"
+
+
 class LocalStore:
     """Payloads as files: 0600 in folders 0700, one per job.
 
@@ -92,9 +97,14 @@ class LocalStore:
                 cure="free some space, or set 'payloads:' to a folder on a larger disk",
             )
         identifier = ids.new("pay", self._clock)
-        location = f"{identifier[_SHARD]}/{identifier}"
         return stage(
-            self.root, identifier, location, stream, digests=digests, size_hint=size_hint, progress=progress
+            self.root,
+            identifier,
+            location_of(identifier),
+            stream,
+            digests=digests,
+            size_hint=size_hint,
+            progress=progress,
         )
 
     def publish(self, staged: Sequence[Staged]) -> None:
