@@ -174,11 +174,13 @@ def test_names_that_azure_would_refuse(name: str) -> None:
 
 
 def test_numbered_names_stay_within_the_limits() -> None:
-    from conveyor_connectors.azure_blob.placing import check_name, numbered
+    from conveyor.kit.naming import numbered
+    from conveyor_connectors.azure_blob.placing import check_name
+    from conveyor_connectors.azure_blob.spec import NAMES
 
     for name in ("\N{CAMERA}" * 125 + ".jpeg", "x" * 255, "/".join(["y" * 203] * 5)):
         for number in (0, 1, 4_000_000_000):
-            made = numbered(Target(name, ConflictPolicy.RENAME), number)
+            made = numbered(Target(name, ConflictPolicy.RENAME), number, NAMES)
             check_name(made)
             assert made.endswith(f" ({number})" + (".jpeg" if "jpeg" in name else "")) or number == 0
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind, NameRules, Target
 from conveyor.kit.bodies import BLOCK, Body, BodyStopped, Counting, Pooled, Publishing, digest_of
+from conveyor.kit.checking import canary, read_back
 from conveyor.kit.naming import NUMBERED, candidates, length, numbered
 from conveyor.kit.turns import Turns
 from conveyor.kit.waits import stated_delay
@@ -131,3 +132,15 @@ def test_one_at_a_time_for_a_key_and_the_pulse_may_give_up() -> None:
 )
 def test_a_stated_delay_in_either_form(headers: dict[str, str], seconds: float | None) -> None:
     assert stated_delay(headers) == seconds
+
+
+def test_the_canary_is_told_from_other_bytes() -> None:
+    parcel = canary(1.0)
+    with parcel.open() as stream:
+        data = stream.read()
+    assert (len(data), hashlib.sha256(data).hexdigest()) == (parcel.size, parcel.digests["sha256"])
+    assert read_back(parcel.digests["sha256"]).ok
+    with pytest.raises(DeliveryError) as failed:
+        read_back("0" * 64)
+    assert failed.value.kind is ErrorKind.INTEGRITY
+    assert canary(1.0).filename != parcel.filename

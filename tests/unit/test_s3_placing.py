@@ -10,8 +10,9 @@ from typing import Any, cast
 import pytest
 
 from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind, Parcel, Target
+from conveyor.kit.bodies import Body
+from conveyor.kit.naming import NUMBERED, numbered
 from conveyor.testing.harness import HarnessContext, SimpleMemory, make_parcel
-from conveyor_connectors.s3.body import Body
 from conveyor_connectors.s3.multipart import part_size
 from conveyor_connectors.s3.objects import (
     DELIVERY,
@@ -24,8 +25,9 @@ from conveyor_connectors.s3.objects import (
     Taken,
 )
 from conveyor_connectors.s3.options import S3Options
-from conveyor_connectors.s3.placing import KEY_MAX, NUMBERED, Placer, check_key, numbered
+from conveyor_connectors.s3.placing import KEY_MAX, Placer, check_key
 from conveyor_connectors.s3.preconditions import Preconditions
+from conveyor_connectors.s3.spec import NAMES
 
 MIB = 1 << 20
 RENAME, FAIL, SKIP = ConflictPolicy.RENAME, ConflictPolicy.FAIL, ConflictPolicy.SKIP
@@ -263,7 +265,7 @@ def test_a_numbered_name_still_fits(stem: str) -> None:
     target = Target(f"a/{longest}.jpg", RENAME)
     check_key(target.path)
     for number in (1, 40, 4_294_967_295):
-        key = numbered(target, number)
+        key = numbered(target, number, NAMES)
         check_key(key)
         assert key.endswith(f" ({number}).jpg")
 

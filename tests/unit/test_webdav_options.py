@@ -8,9 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind, Target
+from conveyor.kit.naming import NUMBERED, candidates, numbered
 from conveyor.testing.harness import HarnessContext, make_parcel
 from conveyor_connectors.webdav import names
-from conveyor_connectors.webdav.numbering import NUMBERED, candidates, numbered
 from conveyor_connectors.webdav.options import WebdavOptions
 
 URL = "https://cloud.example.com/remote.php/dav/files/photos"
@@ -110,7 +110,7 @@ def test_temporary_names_are_hidden_short_and_nobody_elses() -> None:
 
 def test_rename_tries_the_saved_name_first_and_never_a_thousand() -> None:
     parcel, target = make_parcel(1), Target("a/photo.jpg", ConflictPolicy.RENAME)
-    tried = list(candidates(parcel, target, HarnessContext({"path": "a/photo (3).jpg"})))
+    tried = list(candidates(parcel, target, HarnessContext({"path": "a/photo (3).jpg"}), names.NUMBERED))
     assert tried[:3] == ["a/photo (3).jpg", "a/photo.jpg", "a/photo (1).jpg"]
     assert len(tried) == NUMBERED + 1
     assert len(set(tried)) == len(tried)
@@ -118,6 +118,6 @@ def test_rename_tries_the_saved_name_first_and_never_a_thousand() -> None:
 
 def test_a_number_fits_into_the_longest_name() -> None:
     target = Target("a/" + "ü" * 120 + ".jpeg", ConflictPolicy.RENAME)
-    name = numbered(target, 123_456_789).rpartition("/")[2]
+    name = numbered(target, 123_456_789, names.NUMBERED).rpartition("/")[2]
     assert name.endswith(" (123456789).jpeg")
-    assert len(name.encode()) <= names.NUMBERED_MAX
+    assert len(name.encode()) <= names.NUMBERED.segment_max

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import uuid
-from typing import BinaryIO, cast
-
 from conveyor.contract import AttemptContext, CheckReport, CheckStep, DeliveryError, ErrorKind, Parcel
+from conveyor.kit.checking import canary, read_back, written
 from conveyor_connectors.azure_blob.blob import Stored
 from conveyor_connectors.azure_blob.container import Container, Taken
-
-CANARY = b"Conveyor wrote this to test the destination; it may be deleted.\n"
 
 _MAY_NOT = (ErrorKind.CONFIG, ErrorKind.REJECTED)
 
@@ -28,35 +22,17 @@ def check(container: Container, prefix: str, now: float, context: AttemptContext
     Raises:
         DeliveryError: what ``deliver`` would raise.
     """
-    parcel = _canary(now)
+    parcel = canary(now)
     name = f"{prefix}{parcel.filename}"
     steps = [_container_step(container, context)]
     stored = container.put(parcel, name, context, create=True)
-    steps.append(CheckStep("write", True, f"{name} ({len(CANARY)} bytes), verified: {stored.verified}"))
+    steps.append(written(name, stored.verified))
     try:
         steps.append(_read_step(container, name, context))
         steps.append(_create_only_step(container, parcel, name, context))
     finally:
         steps.append(_delete_step(container, name, stored, context))
     return CheckReport(tuple(steps))
-
-
-def _canary(now: float) -> Parcel:
-    """A small parcel of our own."""
-    name = f"canary-{uuid.uuid4().hex[:12]}.txt"
-    return Parcel(
-        delivery_id=f"check-{name[7:19]}",
-        job_id="check",
-        filename=name,
-        size=len(CANARY),
-        media_type="text/plain",
-        digests={
-            "sha256": hashlib.sha256(CANARY).hexdigest(),
-            "md5": hashlib.md5(CANARY, usedforsecurity=False).hexdigest(),
-        },
-        submitted_at=now,
-        open=lambda: cast(BinaryIO, io.BytesIO(CANARY)),
-    )
 
 
 def _container_step(container: Container, context: AttemptContext) -> CheckStep:
@@ -77,9 +53,7 @@ def _read_step(container: Container, name: str, context: AttemptContext) -> Chec
         if error.kind not in _MAY_NOT:
             raise
         return CheckStep("read back", False, f"not possible: a lost answer cannot be settled ({error.code})")
-    if found != hashlib.sha256(CANARY).hexdigest():
-        raise DeliveryError(ErrorKind.INTEGRITY, "the service returns other bytes than were written")
-    return CheckStep("read back", True, "the bytes are the same")
+    return read_back(found)
 
 
 def _create_only_step(container: Container, parcel: Parcel, name: str, context: AttemptContext) -> CheckStep:

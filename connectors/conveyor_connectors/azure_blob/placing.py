@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-
 from conveyor.contract import (
     AttemptContext,
     ConflictPolicy,
@@ -14,16 +11,13 @@ from conveyor.contract import (
     Receipt,
     Target,
 )
+from conveyor.kit.naming import candidates, length
 from conveyor_connectors.azure_blob.blob import Head, Stored
 from conveyor_connectors.azure_blob.blocks import BlockSender
 from conveyor_connectors.azure_blob.container import Container, Taken
 from conveyor_connectors.azure_blob.errors import forbidden
 from conveyor_connectors.azure_blob.options import AzureBlobOptions
 from conveyor_connectors.azure_blob.spec import NAMES
-
-NUMBERED = 32
-"""Names tried in order; after them one number made of the delivery's id, so that the thousandth
-``image.jpg`` does not ask a thousand times."""
 
 
 class Occupied(Exception):
@@ -101,7 +95,7 @@ class Placer:
         )
 
     def _rename(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
-        for path in _candidates(parcel, target, context):
+        for path in candidates(parcel, target, context, NAMES):
             if context.state.get("path") != path:
                 # Before the create: a retry that finds its own blob there knows it.
                 context.save(path=path)
@@ -165,9 +159,9 @@ def check_name(path: str) -> None:
     for what, text, longest in [("name", path, NAMES.path_max)] + [
         ("level", segment, NAMES.segment_max) for segment in segments
     ]:
-        if _units(text) > longest:
+        if length(text, NAMES.unit) > longest:
             raise DeliveryError(
-                ErrorKind.NAME, f"a {what} has {_units(text)} characters; {longest} are allowed"
+                ErrorKind.NAME, f"a {what} has {length(text, NAMES.unit)} characters; {longest} are allowed"
             )
     # ".." is resolved after signing, so that the service would answer with a refused signature.
     if any(part in ("", ".", "..") for part in segments):
@@ -176,33 +170,3 @@ def check_name(path: str) -> None:
         raise DeliveryError(ErrorKind.NAME, "the name has a segment that ends with a dot")
     if any(char in NAMES.forbidden or ord(char) < 32 for char in path):
         raise DeliveryError(ErrorKind.NAME, "the name holds a backslash or a control character")
-
-
-def _candidates(parcel: Parcel, target: Target, context: AttemptContext) -> Iterator[str]:
-    """The saved name first, then the path, ``name (1)`` and so on."""
-    saved = context.state.get("path")
-    if isinstance(saved, str):
-        yield saved
-    for number in range(NUMBERED):
-        if (path := numbered(target, number)) != saved:
-            yield path
-    own = int(hashlib.sha256(parcel.delivery_id.encode()).hexdigest()[:8], 16)
-    yield numbered(target, NUMBERED + own)
-
-
-def numbered(target: Target, number: int) -> str:
-    """The target's name with a number, its stem cut where the name would become too long."""
-    path = target.numbered(number)
-    head, slash, name = target.path.rpartition("/")
-    over = max(_units(path) - NAMES.path_max, _units(path) - _units(head + slash) - NAMES.segment_max)
-    if over <= 0:
-        return path
-    stem, dot, ext = name.rpartition(".")
-    if not stem:
-        stem, dot, ext = name, "", ""
-    kept = stem.encode("utf-16-le")[: 2 * max(1, _units(stem) - over)].decode("utf-16-le", "ignore")
-    return Target(f"{head}{slash}{kept}{dot}{ext}", target.conflict).numbered(number)
-
-
-def _units(text: str) -> int:
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2

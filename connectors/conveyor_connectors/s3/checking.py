@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import uuid
-from typing import BinaryIO, cast
-
 from conveyor.contract import AttemptContext, CheckReport, CheckStep, DeliveryError, ErrorKind, Parcel
+from conveyor.kit.checking import canary, read_back, written
 from conveyor_connectors.s3.objects import Bucket, NoPreconditions, Taken
 from conveyor_connectors.s3.options import S3Options
 from conveyor_connectors.s3.preconditions import Preconditions
-
-CANARY = b"Conveyor wrote this to test the destination; it may be deleted.\n"
 
 
 def check(
@@ -27,31 +21,13 @@ def check(
     key = f"{options.check_prefix}{parcel.filename}"
     steps = [_bucket_step(bucket, context)]
     stored = bucket.put(parcel, key, context, create=False)
-    steps.append(CheckStep("write", True, f"{key} ({len(CANARY)} bytes), verified: {stored.verified}"))
+    steps.append(written(key, stored.verified))
     try:
         steps.append(_read_step(bucket, key, stored.version, context))
         steps.append(_precondition_step(bucket, parcel, key, preconditions, context))
     finally:
         steps.append(_delete_step(bucket, key, stored.version, context))
     return CheckReport(tuple(steps))
-
-
-def canary(now: float) -> Parcel:
-    """A small parcel of our own."""
-    name = f"canary-{uuid.uuid4().hex[:12]}.txt"
-    return Parcel(
-        delivery_id=f"check-{name[7:19]}",
-        job_id="check",
-        filename=name,
-        size=len(CANARY),
-        media_type="text/plain",
-        digests={
-            "sha256": hashlib.sha256(CANARY).hexdigest(),
-            "md5": hashlib.md5(CANARY, usedforsecurity=False).hexdigest(),
-        },
-        submitted_at=now,
-        open=lambda: cast(BinaryIO, io.BytesIO(CANARY)),
-    )
 
 
 def _bucket_step(bucket: Bucket, context: AttemptContext) -> CheckStep:
@@ -79,9 +55,7 @@ def _read_step(bucket: Bucket, key: str, version: str | None, context: AttemptCo
         if error.kind is not ErrorKind.CONFIG:
             raise
         return CheckStep("read back", False, "not permitted (s3:GetObject): a lost answer cannot be settled")
-    if found != hashlib.sha256(CANARY).hexdigest():
-        raise DeliveryError(ErrorKind.INTEGRITY, "the store returns other bytes than were written")
-    return CheckStep("read back", True, "the bytes are the same")
+    return read_back(found)
 
 
 def _precondition_step(

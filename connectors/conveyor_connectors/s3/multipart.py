@@ -16,8 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Json, Parcel
-from conveyor_connectors.s3.body import Body, Pooled
-from conveyor_connectors.s3.digests import digest_of
+from conveyor.kit.bodies import Body, Pooled, digest_of
 from conveyor_connectors.s3.objects import Bucket, Limits, Part, Stored, Taken, md5_etag, stored_from
 from conveyor_connectors.s3.options import S3Options
 
@@ -232,14 +231,14 @@ class _Parts:
         size = min(self._upload.part_size, self._parcel.size - offset)
         algorithm = "sha256" if self._options.digest == "sha256" else "md5"
         with self._parcel.open() as stream:
-            digest = digest_of(stream, offset, size, algorithm)
+            digest = digest_of(stream, offset, size, algorithm).hex()
             if have is not None and have.size == size and self._proved(have, digest) is not False:
                 return have
-            part = self._send(Body(stream, offset, size, self._meter), number, digest)
+            part = self._send(Body(stream, offset, size, self._meter, sending=False), number, digest)
             if self._proved(part, digest) is False:
                 # Damaged on the way past a service that does not check, or an ETag that is no MD5. A second
                 # try tells: only the former is cured by it.
-                again = self._send(Body(stream, offset, size, self._meter), number, digest)
+                again = self._send(Body(stream, offset, size, self._meter, sending=False), number, digest)
                 self.opaque = self.opaque or self._proved(again, digest) is False
                 part = again
         return part

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from botocore.exceptions import ClientError
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel
-from conveyor_connectors.s3.body import BLOCK, Body, Direct, PartStopped
+from conveyor.kit.bodies import BLOCK, Body, BodyStopped, Publishing
 from conveyor_connectors.s3.errors import causes, classify, code_of, status_of
 from conveyor_connectors.s3.options import S3Options
 from conveyor_connectors.s3.wire import READ_TIMEOUT, calling
@@ -231,7 +231,7 @@ class Bucket:
         if create:
             params["IfNoneMatch"] = "*"
         with parcel.open() as stream:
-            body = Body(stream, 0, parcel.size, Direct(context, publishes=True))
+            body = Body(stream, 0, parcel.size, Publishing(context), sending=False)
             if parcel.size == 0:
                 context.before_commit()
             sendable: Any = body if parcel.size else b""
@@ -402,7 +402,7 @@ class Bucket:
                 raise NoPreconditions from None
             raise classify(error, doing) from None
         except Exception as error:
-            stopped = next((c for c in causes(error) if isinstance(c, PartStopped)), None)
+            stopped = next((c for c in causes(error) if isinstance(c, BodyStopped)), None)
             if stopped is not None:
                 raise stopped from None
             sent = publishes or (body is not None and body.finished)

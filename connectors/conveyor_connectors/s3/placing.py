@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-
 from conveyor.contract import (
     AttemptContext,
     ConflictPolicy,
@@ -14,6 +11,7 @@ from conveyor.contract import (
     Receipt,
     Target,
 )
+from conveyor.kit.naming import candidates
 from conveyor_connectors.s3.objects import (
     DELIVERY,
     Bucket,
@@ -27,14 +25,11 @@ from conveyor_connectors.s3.objects import (
 )
 from conveyor_connectors.s3.options import S3Options
 from conveyor_connectors.s3.preconditions import Preconditions
+from conveyor_connectors.s3.spec import NAMES
 from conveyor_connectors.s3.upload import Quiet, Uploader
 
 KEY_MAX = 1024
 """Bytes of UTF-8 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html)."""
-
-NUMBERED = 32
-"""Names tried in order; after them one number made of the delivery's id, so that the thousandth
-``image.jpg`` does not ask a thousand times."""
 
 PROOF_MAX = 1 << 20
 """Largest parcel that is sent a second time to learn whether the endpoint honours preconditions."""
@@ -121,7 +116,7 @@ class Placer:
         )
 
     def _rename(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
-        for key in _candidates(parcel, target, context):
+        for key in candidates(parcel, target, context, NAMES):
             if context.state.get("path") != key:
                 # Before the create: a retry that finds its own object there knows it.
                 context.save(path=key)
@@ -230,29 +225,3 @@ def check_key(key: str) -> None:
         raise DeliveryError(ErrorKind.NAME, f"the key has {size} bytes; S3 takes {KEY_MAX}")
     if any(part in ("", ".", "..") for part in key.split("/")):
         raise DeliveryError(ErrorKind.NAME, "the key has an empty segment, . or ..")
-
-
-def _candidates(parcel: Parcel, target: Target, context: AttemptContext) -> Iterator[str]:
-    """The saved name first, then the path, ``name (1)`` and so on."""
-    saved = context.state.get("path")
-    if isinstance(saved, str):
-        yield saved
-    for number in range(NUMBERED):
-        if (key := numbered(target, number)) != saved:
-            yield key
-    own = int(hashlib.sha256(parcel.delivery_id.encode()).hexdigest()[:8], 16)
-    yield numbered(target, NUMBERED + own)
-
-
-def numbered(target: Target, number: int) -> str:
-    """The target's name with a number, its stem cut where the key would become too long."""
-    key = target.numbered(number)
-    over = len(key.encode()) - KEY_MAX
-    if over <= 0:
-        return key
-    head, slash, name = target.path.rpartition("/")
-    stem, dot, ext = name.rpartition(".")
-    if not stem:
-        stem, dot, ext = name, "", ""
-    cut = stem.encode()[: max(1, len(stem.encode()) - over)].decode(errors="ignore")
-    return Target(f"{head}{slash}{cut}{dot}{ext}", target.conflict).numbered(number)

@@ -12,6 +12,8 @@ production-s3:
   secret_key: ${S3_SECRET_KEY}
 """
 
+NAMES = NameRules(forbidden="\\", segment_max=1024, path_max=1024, max_segments=512)
+
 SPEC = ConnectorSpec(
     type="s3",
     summary="Amazon S3 and compatible stores: MinIO, Backblaze B2, Spaces, R2, Ceph …",
@@ -24,7 +26,7 @@ SPEC = ConnectorSpec(
         find=True,
         digest="md5",
         max_size=10_000 * 5 * 1024**3,  # 10,000 parts of 5 GiB
-        names=NameRules(forbidden="\\", segment_max=1024, path_max=1024, max_segments=512),
+        names=NAMES,
         concurrency=8,
     ),
     extra="s3",

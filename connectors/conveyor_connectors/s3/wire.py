@@ -23,7 +23,7 @@ from botocore.awsrequest import (
 )
 from botocore.httpsession import URLLib3Session
 
-from conveyor_connectors.s3.body import BLOCK, Body
+from conveyor.kit.bodies import BLOCK, Body
 
 if TYPE_CHECKING:
     from conveyor.network import Network

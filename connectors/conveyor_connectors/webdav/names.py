@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
-from conveyor.contract import DeliveryError, ErrorKind
+from conveyor.contract import DeliveryError, ErrorKind, NameRules
 
 SUFFIX = ".conveyor"
 """Ends a temporary name. Not ``.part``: Nextcloud and ownCloud refuse names that end so
@@ -14,12 +14,12 @@ SUFFIX = ".conveyor"
 SEGMENT_MAX = 245
 """Bytes of a name: of the 255 that file systems take, a number (" (12)") needs some."""
 
-NUMBERED_MAX = 255
-"""Bytes of a name with its number."""
-
 PATH_MAX = 2048
 """Bytes; percent-encoded three times as many, which still fit the 8 KiB of a request line
 (https://httpd.apache.org/docs/2.4/mod/core.html#limitrequestline)."""
+
+NUMBERED = NameRules(segment_max=255, path_max=PATH_MAX)
+"""Of a name with its number."""
 
 TEMPORARY_MAX = 200
 """Bytes of a temporary name: ownCloud adds up to 30 of its own while it receives

@@ -16,14 +16,14 @@ from conveyor.contract import (
     State,
     Target,
 )
+from conveyor.kit.naming import candidates
+from conveyor.kit.turns import Turns
 from conveyor_connectors.webdav import names
 from conveyor_connectors.webdav.chunks import folder_of
 from conveyor_connectors.webdav.client import Answer
 from conveyor_connectors.webdav.dav import Dav, outcome_unknown
 from conveyor_connectors.webdav.errors import of_answer
 from conveyor_connectors.webdav.folders import Folders
-from conveyor_connectors.webdav.numbering import candidates
-from conveyor_connectors.webdav.turns import Turns
 from conveyor_connectors.webdav.upload import Uploader
 
 _publishing = Turns()
@@ -178,7 +178,7 @@ class Placer:
         if target.conflict is ConflictPolicy.OVERWRITE:
             return target.path, self._replace(target.path, temporary, context)
         answer = Answer(412, {})
-        for path in candidates(parcel, target, context):
+        for path in candidates(parcel, target, context, names.NUMBERED):
             if context.state.get("path") != path:
                 # Before the rename: a retry that finds its own file there knows it.
                 context.save(path=path)

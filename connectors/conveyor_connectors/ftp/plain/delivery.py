@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, Target
+from conveyor.kit.turns import Turns
 from conveyor_connectors.ftp.delivery import MOST_NUMBERS, FileDelivery
 from conveyor_connectors.ftp.options import FtpOptions, Verify
 from conveyor_connectors.ftp.plain.client import Client
@@ -13,7 +14,6 @@ from conveyor_connectors.ftp.plain.errors import kind_of_reply, of_reply
 from conveyor_connectors.ftp.plain.facts import Entry
 from conveyor_connectors.ftp.plain.folders import make_parents
 from conveyor_connectors.ftp.server import LinkLost, Refused
-from conveyor_connectors.ftp.turns import Turns
 
 _CLEAN_UP = 5.0
 """Seconds for removing the temporary file of a failed attempt."""

@@ -7,13 +7,13 @@ import enum
 from collections.abc import Callable
 
 from conveyor.contract import AttemptContext, ErrorKind
+from conveyor.kit.turns import Turns
 from conveyor_connectors.ftp import names
 from conveyor_connectors.ftp.sftp import wire
 from conveyor_connectors.ftp.sftp.client import Client, StatusError
 from conveyor_connectors.ftp.sftp.errors import kind_of_status
 from conveyor_connectors.ftp.sftp.folders import removed
 from conveyor_connectors.ftp.sftp.wire import Status
-from conveyor_connectors.ftp.turns import Turns
 
 _NEW = wire.Open.WRITE | wire.Open.CREAT | wire.Open.EXCL
 

@@ -12,6 +12,7 @@ from typing import cast
 import paramiko
 
 from conveyor.contract import ConnectorEnv, DeliveryError, ErrorKind
+from conveyor.kit.turns import Turns
 from conveyor.network import Network
 from conveyor_connectors.ftp.hostkeys import HostKey
 from conveyor_connectors.ftp.options import FtpOptions
@@ -22,7 +23,6 @@ from conveyor_connectors.ftp.sftp.client import SILENCE, TICK, Client, StatusErr
 from conveyor_connectors.ftp.sftp.guard import GuardedSocket
 from conveyor_connectors.ftp.sftp.transport import Transport
 from conveyor_connectors.ftp.sftp.trust import known_keys, require_trusted
-from conveyor_connectors.ftp.turns import Turns
 
 DIAL = 10.0
 BANNER = 15.0

@@ -1,0 +1,53 @@
+"""What ``check()`` writes, reads back and deletes: a small parcel of our own."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import uuid
+from typing import BinaryIO, cast
+
+from conveyor.contract import CheckStep, DeliveryError, ErrorKind, Parcel
+
+CANARY = b"Conveyor wrote this to test the destination; it may be deleted.\n"
+
+
+def canary(now: float) -> Parcel:
+    """The parcel, under a name that nobody else has.
+
+    Args:
+        now: Seconds since the epoch.
+    """
+    name = f"canary-{uuid.uuid4().hex[:12]}.txt"
+    return Parcel(
+        delivery_id=f"check-{name[7:19]}",
+        job_id="check",
+        filename=name,
+        size=len(CANARY),
+        media_type="text/plain",
+        digests={
+            "sha256": hashlib.sha256(CANARY).hexdigest(),
+            "md5": hashlib.md5(CANARY, usedforsecurity=False).hexdigest(),
+        },
+        submitted_at=now,
+        open=lambda: cast(BinaryIO, io.BytesIO(CANARY)),
+    )
+
+
+def written(path: str, verified: str) -> CheckStep:
+    """The step of having written it there."""
+    return CheckStep("write", True, f"{path} ({len(CANARY)} bytes), verified: {verified}")
+
+
+def read_back(sha256: str) -> CheckStep:
+    """The step of having read it.
+
+    Args:
+        sha256: Hex digest of what was read.
+
+    Raises:
+        DeliveryError: INTEGRITY, when that is something else.
+    """
+    if sha256 != hashlib.sha256(CANARY).hexdigest():
+        raise DeliveryError(ErrorKind.INTEGRITY, "the service returns other bytes than were written")
+    return CheckStep("read back", True, "the bytes are the same")
