@@ -139,7 +139,7 @@ def test_the_canary_is_told_from_other_bytes() -> None:
     with parcel.open() as stream:
         data = stream.read()
     assert (len(data), hashlib.sha256(data).hexdigest()) == (parcel.size, parcel.digests["sha256"])
-    assert read_back(parcel.digests["sha256"]).ok
+    assert read_back(parcel.digests["sha256"]).done
     with pytest.raises(DeliveryError) as failed:
         read_back("0" * 64)
     assert failed.value.kind is ErrorKind.INTEGRITY
