@@ -110,7 +110,7 @@ def test_every_connection_of_a_client_is_policed(stub: Stub) -> None:
     with connector(stub.url) as made:
         made._open()
         assert made._shared is not None
-        transport: Any = made._shared.client._pipeline._transport
+        transport: Any = made._shared.client.container._pipeline._transport
         assert set(transport.session.adapters) == {"http://", "https://"}
         assert not transport.session.trust_env
         for adapter in transport.session.adapters.values():

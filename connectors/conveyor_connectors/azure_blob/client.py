@@ -6,8 +6,6 @@ share one, counted, and the last of them closes it.
 
 from __future__ import annotations
 
-import os
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,7 @@ from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import ContainerClient
 
+from conveyor.kit.shared import Clients, Shared
 from conveyor_connectors.azure_blob.identity import machine_identity
 from conveyor_connectors.azure_blob.options import AzureBlobOptions
 from conveyor_connectors.azure_blob.transport import CONNECT_TIMEOUT, READ_TIMEOUT, session
@@ -27,70 +26,36 @@ CONNECTIONS = 64
 
 
 @dataclass(slots=True)
-class Shared:
-    """A client and how many use it."""
+class SignedIn:
+    """A client with its sign-in."""
 
-    client: ContainerClient
-    credential: Any
-    key: tuple[Any, ...] = field(repr=False)
-    users: int = 0
+    container: ContainerClient
+    credential: Any = field(repr=False)
 
     def close(self) -> None:
         """Close connections and what the sign-in holds."""
-        self.client.close()
+        self.container.close()
         if (close := getattr(self.credential, "close", None)) is not None:
             close()
 
 
-@dataclass(slots=True)
-class Clients:
-    """The clients of this process."""
-
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _open: dict[tuple[Any, ...], Shared] = field(default_factory=dict)
-
-    def acquire(self, options: AzureBlobOptions, network: Network) -> Shared:
-        """The client for these options, made on first use. Give it back with :meth:`release`.
-
-        Raises:
-            DeliveryError: CONFIG, when the package for ``identity`` is missing.
-            ConveyorError: the CA file cannot be used.
-        """
-        key = _key(options, network)
-        with self._lock:
-            shared = self._open.get(key)
-            if shared is None:
-                shared = self._open[key] = Shared(*_create(options, network), key)
-            shared.users += 1
-            return shared
-
-    def release(self, shared: Shared) -> None:
-        """One user less; the last one closes the client."""
-        with self._lock:
-            shared.users -= 1
-            if shared.users > 0:
-                return
-            if self._open.get(shared.key) is shared:
-                del self._open[shared.key]
-        shared.close()
-
-    def discard(self, shared: Shared) -> None:
-        """The client's token was refused: who asks next gets a new client, and with it a new token."""
-        with self._lock:
-            if self._open.get(shared.key) is shared:
-                del self._open[shared.key]
-
-    def __len__(self) -> int:
-        return len(self._open)
+CLIENTS: Clients[SignedIn] = Clients(SignedIn.close)
+"""The clients of this process."""
 
 
-CLIENTS = Clients()
+def acquire(options: AzureBlobOptions, network: Network) -> Shared[SignedIn]:
+    """The client for these options, made on first use. Give it back with ``CLIENTS.release``.
+
+    Raises:
+        DeliveryError: CONFIG, when the package for ``identity`` is missing.
+        ConveyorError: the CA file cannot be used.
+    """
+    return CLIENTS.acquire(_key(options, network), lambda: _create(options, network))
 
 
 def _key(options: AzureBlobOptions, network: Network) -> tuple[Any, ...]:
     account = options.account
     return (
-        os.getpid(),
         account.url,
         account.name,
         account.key,
@@ -106,7 +71,7 @@ def _key(options: AzureBlobOptions, network: Network) -> tuple[Any, ...]:
     )
 
 
-def _create(options: AzureBlobOptions, network: Network) -> tuple[ContainerClient, Any]:
+def _create(options: AzureBlobOptions, network: Network) -> SignedIn:
     account = options.account
     credential: Any = None
     if account.key is not None:
@@ -127,4 +92,4 @@ def _create(options: AzureBlobOptions, network: Network) -> tuple[ContainerClien
         permit_redirects=False,
         user_agent="conveyor",
     )
-    return client, credential
+    return SignedIn(client, credential)

@@ -22,7 +22,7 @@ from conveyor.contract import (
 from conveyor_connectors.azure_blob.blob import SHA256, Head, Stored
 from conveyor_connectors.azure_blob.blocks import Upload
 from conveyor_connectors.azure_blob.checking import check
-from conveyor_connectors.azure_blob.client import CLIENTS
+from conveyor_connectors.azure_blob.client import CLIENTS, acquire
 from conveyor_connectors.azure_blob.container import Container
 from conveyor_connectors.azure_blob.errors import classify, forbidden
 from conveyor_connectors.azure_blob.options import AzureBlobOptions
@@ -32,7 +32,8 @@ REFUSED = frozenset({"AuthenticationFailed", "InvalidAuthenticationInfo"})
 """Codes for a sign-in that is not accepted, a token that has run out among them."""
 
 if TYPE_CHECKING:
-    from conveyor_connectors.azure_blob.client import Shared
+    from conveyor.kit.shared import Shared
+    from conveyor_connectors.azure_blob.client import SignedIn
 
 
 def open_azure_blob(options: AzureBlobOptions, env: ConnectorEnv) -> AzureBlobConnector:
@@ -50,7 +51,7 @@ class AzureBlobConnector:
     def __init__(self, options: AzureBlobOptions, env: ConnectorEnv) -> None:
         self._options = options
         self._env = env
-        self._shared: Shared | None = None
+        self._shared: Shared[SignedIn] | None = None
 
     def deliver(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
         """Store the parcel at the target by its conflict policy."""
@@ -96,8 +97,8 @@ class AzureBlobConnector:
 
     def _open(self) -> Container:
         if self._shared is None:
-            self._shared = CLIENTS.acquire(self._options, self._env.network)
-        return Container(self._shared.client, self._options)
+            self._shared = acquire(self._options, self._env.network)
+        return Container(self._shared.client.container, self._options)
 
     @contextmanager
     def _guard(self, doing: str) -> Iterator[None]:

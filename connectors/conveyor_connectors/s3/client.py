@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import functools
 import os
-import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
 from botocore.config import Config
 
+from conveyor.kit.shared import Clients, Shared
 from conveyor_connectors.s3.credentials import as_role, machine_session
 from conveyor_connectors.s3.options import S3Options
 from conveyor_connectors.s3.wire import CONNECT_TIMEOUT, READ_TIMEOUT, police
@@ -37,65 +36,23 @@ _NO_MACHINE = {
 """botocore's session variables (setting, environment, default, conversion) without the machine's own."""
 
 
-@dataclass(slots=True)
-class Shared:
-    """A client and how many use it."""
-
-    client: S3Client
-    network: Network
-    key: tuple[Any, ...]
-    users: int = 0
+CLIENTS: Clients[S3Client] = Clients(lambda client: client.close())
+"""The clients of this process."""
 
 
-@dataclass(slots=True)
-class Clients:
-    """The clients of this process."""
+def acquire(options: S3Options, network: Network) -> Shared[S3Client]:
+    """The client for these options, made on first use. Give it back with ``CLIENTS.release``.
 
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _open: dict[tuple[Any, ...], Shared] = field(default_factory=dict)
-
-    def acquire(self, options: S3Options, network: Network) -> Shared:
-        """The client for these options, made on first use. Give it back with :meth:`release`.
-
-        Raises:
-            botocore.exceptions.BotoCoreError: it cannot be made from the options.
-            ConveyorError: the CA file cannot be used.
-        """
-        key = _key(options, network)
-        with self._lock:
-            shared = self._open.get(key)
-            if shared is None:
-                shared = self._open[key] = Shared(_create(options, network), network, key)
-            shared.users += 1
-            return shared
-
-    def release(self, shared: Shared) -> None:
-        """One user less; the last one closes the client's connections."""
-        with self._lock:
-            shared.users -= 1
-            if shared.users > 0:
-                return
-            if self._open.get(shared.key) is shared:
-                del self._open[shared.key]
-        shared.client.close()
-
-    def discard(self, shared: Shared) -> None:
-        """The client's credentials have run out: who asks next gets a new one."""
-        with self._lock:
-            if self._open.get(shared.key) is shared:
-                del self._open[shared.key]
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-
-CLIENTS = Clients()
+    Raises:
+        botocore.exceptions.BotoCoreError: it cannot be made from the options.
+        ConveyorError: the CA file cannot be used.
+    """
+    return CLIENTS.acquire(_key(options, network), lambda: _create(options, network))
 
 
 def _key(options: S3Options, network: Network) -> tuple[Any, ...]:
     secrets = (options.secret_key, options.session_token)
     return (
-        os.getpid(),
         options.endpoint,
         options.region,
         options.access_key,

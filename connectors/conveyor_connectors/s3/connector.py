@@ -20,7 +20,7 @@ from conveyor.contract import (
     Target,
 )
 from conveyor_connectors.s3.checking import check
-from conveyor_connectors.s3.client import CLIENTS
+from conveyor_connectors.s3.client import CLIENTS, acquire
 from conveyor_connectors.s3.errors import classify
 from conveyor_connectors.s3.multipart import Upload
 from conveyor_connectors.s3.objects import SHA256, Bucket, Head, forbidden, stored_from
@@ -29,7 +29,9 @@ from conveyor_connectors.s3.placing import Placer, is_own
 from conveyor_connectors.s3.preconditions import Preconditions
 
 if TYPE_CHECKING:
-    from conveyor_connectors.s3.client import Shared
+    from mypy_boto3_s3 import S3Client
+
+    from conveyor.kit.shared import Shared
 
 
 def open_s3(options: S3Options, env: ConnectorEnv) -> S3Connector:
@@ -48,7 +50,7 @@ class S3Connector:
         self._options = options
         self._env = env
         self._preconditions = Preconditions(options, env.memory)
-        self._shared: Shared | None = None
+        self._shared: Shared[S3Client] | None = None
         self._bucket: Bucket | None = None
         self._placer: Placer | None = None
 
@@ -99,7 +101,7 @@ class S3Connector:
 
     def _open(self) -> Placer:
         if self._placer is None:
-            self._shared = CLIENTS.acquire(self._options, self._env.network)
+            self._shared = acquire(self._options, self._env.network)
             self._bucket = Bucket(self._shared.client, self._options)
             self._placer = Placer(self._bucket, self._options, self._preconditions)
         return self._placer

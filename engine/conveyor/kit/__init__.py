@@ -11,6 +11,7 @@ Public, and covered by ``CONTRACT_VERSION`` as :mod:`conveyor.contract` is. One 
 * :mod:`.folders`: folders by path at services that know them by id;
 * :mod:`.naming`: the names that ``rename`` tries;
 * :mod:`.checking`: the canary of ``check``;
+* :mod:`.shared`: clients that a process's connectors share, counted;
 * :mod:`.turns`: taking turns inside a process;
 * :mod:`.waits`: how long a service asks to wait.
 
