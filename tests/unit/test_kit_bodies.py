@@ -135,10 +135,11 @@ def test_a_stated_delay_in_either_form(headers: dict[str, str], seconds: float |
 
 
 def test_the_canary_is_told_from_other_bytes() -> None:
-    parcel = canary(1.0)
+    parcel = canary(1.0, ["sha1"])
     with parcel.open() as stream:
         data = stream.read()
     assert (len(data), hashlib.sha256(data).hexdigest()) == (parcel.size, parcel.digests["sha256"])
+    assert parcel.digests["sha1"] == hashlib.sha1(data, usedforsecurity=False).hexdigest()
     assert read_back(parcel.digests["sha256"]).done
     with pytest.raises(DeliveryError) as failed:
         read_back("0" * 64)

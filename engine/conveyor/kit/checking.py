@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import uuid
+from collections.abc import Iterable
 from typing import BinaryIO, cast
 
 from conveyor.contract import CheckStep, DeliveryError, ErrorKind, Parcel
+from conveyor.hashing import new_hasher
 
 CANARY = b"Conveyor wrote this to test the destination; it may be deleted.\n"
 
 
-def canary(now: float) -> Parcel:
+def canary(now: float, digests: Iterable[str] = ()) -> Parcel:
     """The parcel, under a name that nobody else has.
 
     Args:
         now: Seconds since the epoch.
+        digests: The ``Capabilities.digests`` of the connector.
+
+    Raises:
+        ConveyorError: there is no such digest.
     """
     name = f"canary-{uuid.uuid4().hex[:12]}.txt"
     return Parcel(
@@ -25,13 +30,16 @@ def canary(now: float) -> Parcel:
         filename=name,
         size=len(CANARY),
         media_type="text/plain",
-        digests={
-            "sha256": hashlib.sha256(CANARY).hexdigest(),
-            "md5": hashlib.md5(CANARY, usedforsecurity=False).hexdigest(),
-        },
+        digests={name: _digest(name) for name in ("sha256", "md5", *digests)},
         submitted_at=now,
         open=lambda: cast(BinaryIO, io.BytesIO(CANARY)),
     )
+
+
+def _digest(name: str) -> str:
+    hasher = new_hasher(name)
+    hasher.update(CANARY)
+    return hasher.hexdigest()
 
 
 def written(path: str, verified: str) -> CheckStep:
@@ -48,6 +56,6 @@ def read_back(sha256: str) -> CheckStep:
     Raises:
         DeliveryError: INTEGRITY, when that is something else.
     """
-    if sha256 != hashlib.sha256(CANARY).hexdigest():
+    if sha256 != _digest("sha256"):
         raise DeliveryError(ErrorKind.INTEGRITY, "the service returns other bytes than were written")
     return CheckStep("read back", True, "the bytes are the same")
