@@ -23,7 +23,7 @@ from conveyor.ledger.sealed import Sealed
 from conveyor.ledger.sqlite import SqliteDatabase
 from conveyor.ledger.states import States
 from conveyor.ledger.submissions import Submissions
-from conveyor.ledger.versions import check, upgrade
+from conveyor.ledger.versions import check, refuse_moved, upgrade
 from conveyor.ledger.wakeups import Wakeups
 from conveyor.ledger.workers import Workers
 
@@ -84,6 +84,7 @@ def open_facade(
         clock = database.clock(clock)
         if isinstance(database, SqliteDatabase):
             upgrade(database)
+            refuse_moved(database)
         else:
             check(database)
     except BaseException:

@@ -17,8 +17,13 @@ import sqlalchemy as sa
 from conveyor.errors import LedgerError
 from conveyor.ledger.connect import connect
 from conveyor.ledger.database import Database
-from conveyor.ledger.schema import HEAD, metadata
+from conveyor.ledger.schema import HEAD, meta, metadata
 from conveyor.ledger.sqlite import SqliteDatabase
+
+MOVED_TO = "moved_to"
+"""Key of the mark that :mod:`conveyor.ledger.moving` leaves."""
+
+_MOVED = sa.select(meta.c.value).where(meta.c.key == MOVED_TO)
 
 SCRIPTS = Path(__file__).parent / "migrations"
 _LOCK_KEY = 0x436F6E76
@@ -71,6 +76,17 @@ def upgrade(database: Database) -> str:
         elif found != HEAD:
             run_migrations(connection)
     return HEAD
+
+
+def refuse_moved(database: Database) -> None:
+    """Refuse a ledger whose content lives elsewhere by now. Raises LedgerError."""
+    with database.read() as connection:
+        where = connection.execute(_MOVED).scalar()
+    if where is not None:
+        raise LedgerError(
+            f"ledger {database.name} was moved to {where}",
+            cure=f"set `ledger:` to that; to go back nevertheless, remove {MOVED_TO!r} from its table meta",
+        )
 
 
 def create(connection: sa.Connection) -> None:

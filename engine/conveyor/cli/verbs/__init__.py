@@ -25,6 +25,7 @@ FILES = (
     "render",
     "listen",
     "upkeep",
+    "move",
     "keys",
     "demo",
 )
