@@ -7,18 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from conveyor.contract import ConnectorSpec
+from conveyor.contract import ConnectorSpec, OAuthProvider
 from conveyor.hookspecs import hookimpl
 from conveyor_connectors.azure_blob.spec import SPEC as AZURE_BLOB
+from conveyor_connectors.box.provider import PROVIDER as BOX_ACCOUNTS
+from conveyor_connectors.box.spec import SPEC as BOX
 from conveyor_connectors.ftp.spec import SPECS as FTP
 from conveyor_connectors.s3.spec import SPEC as S3
 from conveyor_connectors.webdav.spec import SPEC as WEBDAV
 from conveyor_connectors.webhook.spec import SPEC as WEBHOOK
 
-SPECS: tuple[ConnectorSpec, ...] = (WEBHOOK, S3, AZURE_BLOB, *FTP, WEBDAV)
+SPECS: tuple[ConnectorSpec, ...] = (WEBHOOK, S3, AZURE_BLOB, BOX, *FTP, WEBDAV)
+
+PROVIDERS: tuple[OAuthProvider, ...] = (BOX_ACCOUNTS,)
 
 
 @hookimpl
 def conveyor_connectors() -> Iterable[ConnectorSpec]:
     """The specs of the built-in destination types."""
     return SPECS
+
+
+@hookimpl
+def conveyor_oauth_providers() -> Iterable[OAuthProvider]:
+    """Where the built-in types have their accounts."""
+    return PROVIDERS

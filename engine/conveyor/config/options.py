@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -34,7 +35,7 @@ from pydantic_core import PydanticCustomError
 
 from conveyor.config.units import parse_duration, parse_size
 
-__all__ = ["Duration", "Field", "LocalPath", "Options", "SecretStr", "Size"]
+__all__ = ["Duration", "EndpointUrl", "Field", "LocalPath", "Options", "SecretStr", "Size"]
 
 BOTH_SPELLINGS = "both_spellings"
 """The pydantic error type for an option that is given in snake_case and in camelCase."""
@@ -63,6 +64,23 @@ def _under_base(path: Path, info: ValidationInfo) -> Path:
 
 LocalPath = Annotated[Path, AfterValidator(_under_base)]
 """A path on this machine; a relative one is relative to the config file."""
+
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def _endpoint(url: str) -> str:
+    """RFC 6749 §3.1 and §3.2 require TLS; a test server on this machine is no network."""
+    parts = urlsplit(url)
+    if parts.hostname and (
+        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    ):
+        return url
+    raise ValueError("expected https://host/path (http only on this machine)")
+
+
+EndpointUrl = Annotated[str, AfterValidator(_endpoint)]
+"""An address that gets tokens: https, or http on this machine."""
 
 
 class Options(BaseModel):

@@ -2,28 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-from urllib.parse import urlsplit
+from pydantic import Field
 
-from pydantic import AfterValidator, Field
-
-from conveyor.config.options import Options, SecretStr
-
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-def _endpoint(url: str) -> str:
-    """RFC 6749 §3.1 and §3.2 require TLS; a test server on this machine is no network."""
-    parts = urlsplit(url)
-    if parts.hostname and (
-        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
-    ):
-        return url
-    raise ValueError("expected https://host/path (http only on this machine)")
-
-
-EndpointUrl = Annotated[str, AfterValidator(_endpoint)]
-"""An endpoint of a provider."""
+from conveyor.config.options import EndpointUrl, Options, SecretStr
 
 
 class OAuthOptions(Options):

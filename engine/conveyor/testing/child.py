@@ -81,7 +81,7 @@ def _parcel(job: dict[str, Any], fate: _Fate) -> Parcel:
         if offset >= size // 2:
             fate.meets("read")
 
-    return make_parcel(Pattern(size), delivery_id=job["delivery_id"], on_read=on_read)
+    return make_parcel(Pattern(size), delivery_id=job["delivery_id"], digests=job["digests"], on_read=on_read)
 
 
 def _deliver(connector: Connector, parcel: Parcel, target: Target, context: HarnessContext) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
 
 def _measure(job: dict[str, Any], connector: Connector, parcel: Parcel, target: Target) -> dict[str, Any]:
     """Deliver a small file, then the big one; the peak's growth is what the big one cost."""
-    small = make_parcel(Pattern(job["measure"]))
+    small = make_parcel(Pattern(job["measure"]), digests=job["digests"])
     _deliver(connector, small, Target("measure/small.bin", target.conflict), HarnessContext())
     before = _peak()
     result = _deliver(connector, parcel, target, HarnessContext(deadline=300))

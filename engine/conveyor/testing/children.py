@@ -87,6 +87,7 @@ class Child:
             "options_model": bench.spec.options,
             "options": bench.raw_options(),
             "tokens": bench.tokens,
+            "digests": bench.spec.capabilities.digests,
             "path": target.path,
             "conflict": target.conflict.value,
             "size": size,

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import BinaryIO, cast
 
 from conveyor.contract import Parcel
 from conveyor.testing.content import Content, SourceStream, content_of, digests_of
 
 _numbers = itertools.count(1)
+_declared: set[str] = set()
+
+
+@contextmanager
+def declaring(digests: Iterable[str]) -> Iterator[None]:
+    """Parcels that are made meanwhile have these digests, too, as submission would have computed them."""
+    before = set(_declared)
+    _declared.update(digests)
+    try:
+        yield
+    finally:
+        _declared.clear()
+        _declared.update(before)
 
 
 def make_parcel(
@@ -47,7 +61,7 @@ def make_parcel(
         opened: Every stream that is opened is appended here.
     """
     held = content_of(content)
-    names = frozenset({"sha256", "md5", *digests})
+    names = frozenset({"sha256", "md5", *digests, *_declared})
 
     def open_stream() -> BinaryIO:
         stream = SourceStream(held, ends_at=ends_at, raises_at=raises_at, error=error, on_read=on_read)

@@ -12,7 +12,7 @@ from conveyor.contract import Capabilities, ConflictPolicy, Parcel
 from conveyor.testing.attempts import Attempt, attempt
 from conveyor.testing.bench import Bench
 from conveyor.testing.content import SourceStream, read_all
-from conveyor.testing.parcels import make_parcel
+from conveyor.testing.parcels import declaring, make_parcel
 from conveyor.testing.plugin import PROPERTY
 from conveyor.testing.suite.promises import keeps
 
@@ -65,7 +65,8 @@ class SuitePart:
                 pytest.skip(reason)
         if bench.observer is not None:
             bench.observer.wipe()
-        yield
+        with declaring(bench.spec.capabilities.digests):
+            yield
         if bench.observer is not None:
             bench.observer.wipe()
 

@@ -51,10 +51,12 @@ class Chunked(Folders):
         number, until = secrets.token_hex(16).upper(), self.now() + self.session_life
         session = Session(number, folder, name, size, self.part_size, until, call.account, file)
         self.sessions[number] = session
-        return Answer(201, self._described(session))
+        return Answer(201, self._described(call, session))
 
-    def _described(self, session: Session) -> dict[str, Any]:
-        base = f"{self.url}{CHOSEN}{SESSIONS}/{session.id}"
+    def _described(self, call: Call, session: Session) -> dict[str, Any]:
+        # By the name that the client came by, so that a proxy in between stays in between.
+        scheme = self.url.partition("://")[0]
+        base = f"{scheme}://{call.header('host')}{CHOSEN}{SESSIONS}/{session.id}"
         where = {
             "upload_part": base, "commit": base + "/commit", "abort": base,
             "list_parts": base + "/parts", "status": base, "log_event": base + "/log",
@@ -96,7 +98,7 @@ class Chunked(Folders):
     def get_session(self, call: Call) -> Answer:
         """How far it got."""
         with self.lock:
-            return Answer(200, self._described(self._running(call)))
+            return Answer(200, self._described(call, self._running(call)))
 
     @operation("PUT", ONE, UPLOAD, CHOSEN)
     def upload_part(self, call: Call) -> Answer:

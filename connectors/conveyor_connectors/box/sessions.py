@@ -1,0 +1,252 @@
+"""Large files, in parts that another worker can continue.
+
+https://developer.box.com/guides/uploads/chunked/: Box chooses the size of a part; parts come in any order,
+each with its SHA-1; a session lives for seven days.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, BinaryIO
+
+from box_sdk_gen.schemas.upload_part import UploadPart
+
+from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, State
+from conveyor.kit.bodies import Body, Counting, digest_of
+from conveyor_connectors.box.errors import Taken
+from conveyor_connectors.box.service import Service, Stored, missing
+
+PAGE = 1000
+"""Parts listed in one answer."""
+LATE = 1.0
+"""Seconds between two orders to commit while Box still joins the parts, where it states none."""
+PATIENCE = 300.0
+"""Seconds that it may take to join them."""
+
+_LOST = frozenset({ErrorKind.SESSION_LOST})
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload session, as it is saved.
+
+    Attributes:
+        id: Of the session.
+        path: Of the file, below the destination's folder.
+        over: The id of the file whose content it replaces; None for a new file.
+        part_size: Bytes of each part but the last.
+        put, list, commit, abort: Addresses that Box named.
+    """
+
+    id: str
+    path: str
+    over: str | None
+    part_size: int
+    put: str
+    list: str
+    commit: str
+    abort: str
+
+    @classmethod
+    def load(cls, state: State) -> Upload | None:
+        """The saved session, if there is one."""
+        saved = state.get("session")
+        if not isinstance(saved, Mapping):
+            return None
+        try:
+            return cls(**saved)  # type: ignore[arg-type]
+        except TypeError:
+            return None
+
+
+class Sessions:
+    """Sends files in parts."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._client = service.client
+
+    def send(
+        self, parcel: Parcel, folder: str, path: str, context: AttemptContext, *, over: Stored | None = None
+    ) -> Stored:
+        """A new file, or new content of ``over``.
+
+        Raises:
+            Taken: The name is in use.
+            DeliveryError: SESSION_LOST, when a second session is gone, too.
+        """
+        for last in (False, True):
+            resumed = self._saved(path, over, context)
+            upload = resumed or self._begin(parcel, folder, path, over, context)
+            try:
+                there = self._listed(upload) if resumed else {}
+                self._fill(parcel, upload, there, context)
+                with context.phase("commit"):
+                    return self._commit(parcel, upload, over, there, context)
+            except Taken:
+                self.abandon(upload)
+                context.save(session=None)
+                raise
+            except DeliveryError as error:
+                if error.kind not in _LOST and not missing(error):
+                    raise
+                context.save(session=None)
+                if last:
+                    text = f"the upload session is gone: {error.message}"
+                    raise DeliveryError(ErrorKind.SESSION_LOST, text, code=error.code) from None
+                context.log.info("the upload session is gone; beginning again", code=error.code)
+        raise AssertionError("unreachable")
+
+    def abandon(self, upload: Upload) -> None:
+        """Remove a session with its parts; one that is gone is fine."""
+        try:
+            self._service.call(
+                "remove the upload session",
+                lambda: self._client.chunked.delete_file_upload_session_by_url(self._known(upload.abort)),
+            )
+        except DeliveryError as error:
+            if error.kind not in _LOST and not missing(error):
+                raise
+
+    def _saved(self, path: str, over: Stored | None, context: AttemptContext) -> Upload | None:
+        upload = Upload.load(context.state)
+        if upload is None:
+            return None
+        if upload.path == path and upload.over == (over.id if over else None):
+            return upload
+        self.abandon(upload)
+        context.save(session=None)
+        return None
+
+    def _begin(
+        self, parcel: Parcel, folder: str, path: str, over: Stored | None, context: AttemptContext
+    ) -> Upload:
+        name, chunked = path.rpartition("/")[2], self._client.chunked
+        if over is None:
+            made: Any = self._service.call(
+                "begin the upload", lambda: chunked.create_file_upload_session(folder, parcel.size, name)
+            )
+        else:
+            made = self._service.call(
+                "begin the upload",
+                lambda: chunked.create_file_upload_session_for_existing_file(over.id, parcel.size),
+            )
+        where = made.session_endpoints
+        upload = Upload(
+            id=str(made.id),
+            path=path,
+            over=over.id if over else None,
+            part_size=int(made.part_size),
+            put=self._known(where.upload_part),
+            list=self._known(where.list_parts),
+            commit=self._known(where.commit),
+            abort=self._known(where.abort),
+        )
+        context.save(session=asdict(upload))
+        return upload
+
+    def _known(self, url: str) -> str:
+        return self._client.check_address(str(url))
+
+    def _fill(
+        self, parcel: Parcel, upload: Upload, there: dict[int, UploadPart], context: AttemptContext
+    ) -> None:
+        """Send the parts that are not there yet."""
+        with parcel.open() as stream, context.phase("transfer"):
+            for offset in range(0, parcel.size, upload.part_size):
+                if offset not in there:
+                    size = min(upload.part_size, parcel.size - offset)
+                    there[offset] = self._part(stream, offset, size, parcel.size, upload, context)
+
+    def _listed(self, upload: Upload) -> dict[int, UploadPart]:
+        """The parts that Box holds, by offset."""
+        found: dict[int, UploadPart] = {}
+        while True:
+            page: Any = self._service.call(
+                "list the parts",
+                lambda: self._client.chunked.get_file_upload_session_parts_by_url(
+                    upload.list, offset=len(found), limit=PAGE
+                ),
+            )
+            entries = page.entries or []
+            found.update({int(part.offset): part for part in entries})
+            if len(entries) < PAGE:
+                return found
+
+    def _part(
+        self, stream: BinaryIO, offset: int, size: int, whole: int, upload: Upload, context: AttemptContext
+    ) -> UploadPart:
+        digest = base64.b64encode(digest_of(stream, offset, size, "sha1")).decode()
+        body = Body(stream, offset, size, Counting(context))
+
+        def request() -> Any:
+            body.begin()
+            return self._client.chunked.upload_file_part_by_url(
+                upload.put,
+                body,  # type: ignore[arg-type]
+                f"sha={digest}",
+                f"bytes {offset}-{offset + size - 1}/{whole}",
+            )
+
+        try:
+            part: UploadPart = self._service.call("upload a part", request).part
+        except DeliveryError as error:
+            # Sent before, by a request whose answer was lost.
+            if error.kind is ErrorKind.CONFLICT and (there := self._listed(upload).get(offset)) is not None:
+                return there
+            raise _differs(error) from None
+        return part
+
+    def _commit(
+        self,
+        parcel: Parcel,
+        upload: Upload,
+        over: Stored | None,
+        there: Mapping[int, UploadPart],
+        context: AttemptContext,
+    ) -> Stored:
+        parts = [there[offset] for offset in sorted(there)]
+        digest = base64.b64encode(bytes.fromhex(parcel.digests["sha1"])).decode()
+        end = time.monotonic() + PATIENCE
+
+        def order() -> Any:
+            return self._client.chunked.create_file_upload_session_commit_by_url(
+                upload.commit,
+                parts,
+                f"sha={digest}",
+                if_match=over.etag if over else None,
+            )
+
+        while True:
+            context.before_commit()
+            try:
+                answer = self._service.call("join the parts", order, sent=lambda: True)
+            except DeliveryError as error:
+                # Right after the last part Box may not have counted them all.
+                if error.code != "parts_mismatch" or time.monotonic() > end:
+                    raise (error if over else _differs(error)) from None
+                answer = None
+            if answer is not None:
+                return self._service.checked(answer, parcel)
+            if time.monotonic() > end:
+                text = f"Box has not joined the parts within {PATIENCE:.0f} s"
+                raise DeliveryError(ErrorKind.UNKNOWN_OUTCOME, text)
+            pause(self._client.stated_delay() or LATE, context)
+
+
+def _differs(error: DeliveryError) -> DeliveryError:
+    """Without If-Match the precondition that failed is the digest's."""
+    if error.code != "precondition_failed":
+        return error
+    return DeliveryError(ErrorKind.INTEGRITY, error.message, code=error.code)
+
+
+def pause(seconds: float, context: AttemptContext) -> None:
+    """Wait, open to cancellation."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        context.check()
+        time.sleep(min(0.1, left))
