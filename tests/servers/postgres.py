@@ -83,8 +83,11 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def start() -> Iterator[Postgres]:
-    """Run a server; its data is gone afterwards. Raises FileNotFoundError without PostgreSQL."""
+def start(*, durable: bool = False) -> Iterator[Postgres]:
+    """Run a server; its data is gone afterwards. Raises FileNotFoundError without PostgreSQL.
+
+    ``durable``: it waits for the disk, as a server of real life does.
+    """
     folder = binaries()
     if folder is None:
         raise FileNotFoundError(f"PostgreSQL is not installed: apt-get install {PACKAGE}")
@@ -95,7 +98,7 @@ def start() -> Iterator[Postgres]:
         port = _free_port()
 
         def launch() -> subprocess.Popen[bytes]:
-            process = _launch(folder, home, port, user)
+            process = _launch(folder, home, port, user, durable)
             _wait(process, port, home)
             return process
 
@@ -128,12 +131,14 @@ def _initialise(folder: Path, home: Path, user: dict[str, object]) -> None:
         raise RuntimeError(f"initdb failed: {done.stdout}{done.stderr}")
 
 
-def _launch(folder: Path, home: Path, port: int, user: dict[str, object]) -> subprocess.Popen[bytes]:
+def _launch(
+    folder: Path, home: Path, port: int, user: dict[str, object], durable: bool
+) -> subprocess.Popen[bytes]:
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": port,
         "unix_socket_directories": home,
-        "fsync": "off",
+        "fsync": "on" if durable else "off",
         "max_connections": 200,
         "logging_collector": "off",
     }
