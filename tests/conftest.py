@@ -40,6 +40,7 @@ from conveyor.testing.plugin import requires
 
 if TYPE_CHECKING:
     from servers.standins.box import BoxStandIn
+    from servers.standins.dropbox import DropboxStandIn
     from servers.standins.onedrive import OneDrive
 
 
@@ -272,3 +273,21 @@ def google_drive_standin(the_google_drive_standin: GoogleDrive) -> GoogleDrive:
     the_google_drive_standin.wipe()
     the_google_drive_standin.forget()
     return the_google_drive_standin
+
+
+@pytest.fixture(scope="session")
+def the_dropbox_standin() -> Iterator[DropboxStandIn]:
+    """Dropbox's stand-in."""
+    from servers.standins.dropbox import DropboxStandIn
+    from servers.standins.kit import running
+
+    with running(DropboxStandIn()) as standin:
+        yield standin
+
+
+@pytest.fixture
+def dropbox_standin(the_dropbox_standin: DropboxStandIn) -> Iterator[DropboxStandIn]:
+    """Dropbox's stand-in, empty, with its limits as they are by default."""
+    the_dropbox_standin.reset()
+    yield the_dropbox_standin
+    assert not the_dropbox_standin.defects
