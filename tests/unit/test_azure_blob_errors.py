@@ -12,8 +12,9 @@ from azure.storage.blob import StorageErrorCode
 from servers.azure_errors import answer, classes, make, modules
 
 from conveyor.contract import DeliveryError, ErrorKind
+from conveyor.kit.waits import stated_delay
 from conveyor_connectors.azure_blob.codes import CODES, STATUSES
-from conveyor_connectors.azure_blob.errors import TRANSPORT, classify, forbidden, stated_delay
+from conveyor_connectors.azure_blob.errors import TRANSPORT, classify, forbidden
 
 K = ErrorKind
 

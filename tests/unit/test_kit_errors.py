@@ -16,9 +16,9 @@ import requests
 from servers.tls import make_certificates
 
 from conveyor.contract import DeliveryError, ErrorKind
-from conveyor.kit import sessions
+from conveyor.kit import pools
 from conveyor.kit.bodies import Body, Counting
-from conveyor.kit.errors import by_status, causes, from_transport
+from conveyor.kit.errors import by_status, causes, from_transport, refusal
 from conveyor.kit.sessions import make_session
 from conveyor.network import Network
 from conveyor.testing import HarnessContext
@@ -104,7 +104,7 @@ def test_a_silent_server_is_a_timeout() -> None:
 
 
 def test_an_endless_answer_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "ANSWER_MAX", 100_000)
+    monkeypatch.setattr(pools, "ANSWER_MAX", 100_000)
 
     def talk(connection: socket.socket) -> None:
         connection.recv(65536)
@@ -174,3 +174,19 @@ def test_a_payloads_own_error_passes_through_what_wraps_it() -> None:
 )
 def test_an_unknown_status(status: int, kind: ErrorKind) -> None:
     assert by_status(status) is kind
+
+
+def test_a_refusal_of_our_own_side_is_told_from_a_lost_connection() -> None:
+    class Wrapped(Exception):
+        """As botocore's errors: what lies under them is an argument of their text."""
+
+        def __init__(self, error: Exception) -> None:
+            super().__init__("could not connect to the endpoint")
+            self.kwargs = {"error": error}
+
+    certificate = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    told = refusal(Wrapped(certificate), "put the object", certificate="Set ca_bundle.")
+    assert told is not None
+    assert (told.kind, told.hint) == (ErrorKind.CONFIG, "Set ca_bundle.")
+    assert told.message == "could not put the object: certificate not accepted (no reason given)"
+    assert refusal(Wrapped(ConnectionResetError(104, "reset")), "put the object") is None

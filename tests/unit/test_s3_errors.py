@@ -12,8 +12,9 @@ from botocore.exceptions import ClientError
 from servers.s3_errors import classes, make
 
 from conveyor.contract import DeliveryError, ErrorKind
+from conveyor.kit.waits import stated_delay
 from conveyor_connectors.s3.codes import CODES, STATUSES
-from conveyor_connectors.s3.errors import TRANSPORT, classify, stated_delay
+from conveyor_connectors.s3.errors import TRANSPORT, classify
 
 SETTINGS = {
     "AliasConflictParameterError", "ApiVersionNotFoundError", "BaseEndpointResolverError", "BotoCoreError",

@@ -12,11 +12,12 @@ from servers.dav_stub import Answer as Said
 from servers.dav_stub import Stub, answering, multistatus
 
 from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind, FoundKind, Receipt, Target
+from conveyor.kit.waits import stated_delay
 from conveyor.network import Network
 from conveyor.testing.harness import HarnessContext, make_env, make_parcel
 from conveyor_connectors.webdav.client import Answer
 from conveyor_connectors.webdav.connector import WebdavConnector
-from conveyor_connectors.webdav.errors import of_answer, of_exception, stated_delay
+from conveyor_connectors.webdav.errors import of_answer, of_exception
 from conveyor_connectors.webdav.options import WebdavOptions
 
 K = ErrorKind

@@ -13,10 +13,11 @@ from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import ContainerClient
 
+from conveyor.kit.pools import CONNECT_TIMEOUT, READ_TIMEOUT
 from conveyor.kit.shared import Clients, Shared
 from conveyor_connectors.azure_blob.identity import machine_identity
 from conveyor_connectors.azure_blob.options import AzureBlobOptions
-from conveyor_connectors.azure_blob.transport import CONNECT_TIMEOUT, READ_TIMEOUT, session
+from conveyor_connectors.azure_blob.transport import session
 
 if TYPE_CHECKING:
     from conveyor.network import Network

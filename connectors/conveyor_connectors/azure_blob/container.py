@@ -14,12 +14,13 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobBlock, ContentSettings, StandardBlobTier
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel
+from conveyor.kit.bodies import Body, BodyStopped, Publishing
+from conveyor.kit.errors import causes
+from conveyor.kit.pools import CONNECT_TIMEOUT, READ_TIMEOUT
 from conveyor_connectors.azure_blob.blob import DELIVERY, SHA256, Head, Stored
-from conveyor_connectors.azure_blob.body import Body, BodyStopped, Publishing
-from conveyor_connectors.azure_blob.errors import causes, classify, code_of
+from conveyor_connectors.azure_blob.errors import classify, code_of
 from conveyor_connectors.azure_blob.listing import Block, blocks_in
 from conveyor_connectors.azure_blob.options import AzureBlobOptions
-from conveyor_connectors.azure_blob.transport import CONNECT_TIMEOUT, READ_TIMEOUT
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient, ContainerClient
@@ -162,7 +163,7 @@ class Container:
         with self._errors("send a block"):
             self._blob(name).stage_block(
                 block_id,
-                body,  # type: ignore[arg-type]  # the SDK hands it on as it is
+                body,  # the SDK hands it on as it is
                 length=len(body),
                 transactional_content_md5=md5,
                 **self._scope,

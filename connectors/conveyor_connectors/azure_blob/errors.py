@@ -6,11 +6,7 @@ No SDK exception leaves this module: they hold the request with its headers and 
 from __future__ import annotations
 
 import re
-import socket
-import ssl
-from collections.abc import Iterator, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from collections.abc import Mapping
 from typing import Any
 
 import azure.core.exceptions as sdk
@@ -18,10 +14,9 @@ import requests.exceptions as wire
 import urllib3.exceptions as lower
 
 from conveyor.contract import DeliveryError, ErrorKind
+from conveyor.kit.errors import causes, ours, reason, refusal
+from conveyor.kit.waits import stated_delay
 from conveyor_connectors.azure_blob.codes import CODES, IDENTITY, LOGIN, STATUSES
-
-MAX_DELAY = 3600.0
-"""Longest delay taken over from an answer, in seconds."""
 
 _CERTIFICATE_HINT = "Set ca_bundle to the CA that signed the service's certificate, or correct the address."
 
@@ -76,34 +71,12 @@ def classify(error: BaseException, doing: str, *, sent: bool = False) -> Deliver
         doing: What was being done, for the message: ``"put the blob"``.
         sent: The whole of a publishing request was sent: without a clear answer its outcome is unknown.
     """
-    for cause in causes(error):
-        if isinstance(cause, DeliveryError):
-            return cause
+    if (wrapped := ours(error)) is not None:
+        return wrapped
     if isinstance(error, sdk.HttpResponseError) and getattr(error, "status_code", None):
         return _from_answer(error, doing, sent)
-    ours: Any = next((c for c in causes(error) if hasattr(c, "cure")), None)
-    if ours is not None:  # the network policy's refusal, a CA file that cannot be used
-        return DeliveryError(K.CONFIG, f"could not {doing}: {ours.message}", hint=ours.cure)
-    certificate = next((c for c in causes(error) if isinstance(c, ssl.SSLCertVerificationError)), None)
-    if certificate is not None:
-        why = getattr(certificate, "verify_message", "") or "no reason given"
-        text = f"could not {doing}: certificate not accepted ({why})"
-        return DeliveryError(K.CONFIG, text, hint=_CERTIFICATE_HINT)
-    return _from_transport(error, doing, sent)
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """The exception and what lies under it: the SDK and requests keep originals in several places."""
-    waiting: list[object] = [error]
-    seen: set[int] = set()
-    while waiting:
-        item = waiting.pop(0)
-        if not isinstance(item, BaseException) or id(item) in seen:
-            continue
-        seen.add(id(item))
-        yield item
-        waiting += [getattr(item, "inner_exception", None), getattr(item, "reason", None)]
-        waiting += [item.__cause__, item.__context__, *item.args]
+    refused = refusal(error, doing, certificate=_CERTIFICATE_HINT)
+    return refused or _from_transport(error, doing, sent)
 
 
 def code_of(error: sdk.HttpResponseError) -> str:
@@ -162,34 +135,10 @@ def _from_transport(error: BaseException, doing: str, sent: bool) -> DeliveryErr
 
 
 def _reason(error: BaseException) -> str:
-    """A short reason without the URL, headers or objects that SDK messages carry."""
-    for cause in causes(error):
-        if isinstance(cause, TimeoutError | lower.TimeoutError | wire.Timeout):
-            return "timed out"
-        if isinstance(cause, socket.gaierror):
-            return f"the host name could not be resolved ({cause.strerror})"
-        if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, wire.RequestException):
-            return cause.strerror
-    if isinstance(error, sdk.ServiceRequestError | sdk.ServiceResponseError | wire.RequestException):
-        return "the connection was closed or refused"
-    return type(error).__name__
-
-
-def stated_delay(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait: the millisecond forms, or ``Retry-After`` (both forms)."""
-    for name in ("x-ms-retry-after-ms", "retry-after-ms"):
-        if (millis := headers.get(name, "").strip()).isdigit():
-            return min(int(millis) / 1000, MAX_DELAY)
-    text = headers.get("retry-after", "").strip()
-    if text.isdigit():
-        return min(float(text), MAX_DELAY)
-    try:
-        until, sent = parsedate_to_datetime(text), parsedate_to_datetime(headers.get("date", ""))
-    except ValueError:
-        return None
-    # Both by the server's clock: ours may be off.
-    seconds = (until.astimezone(UTC) - sent.astimezone(UTC)).total_seconds()
-    return min(max(0.0, seconds), MAX_DELAY)
+    """A short reason; azure-core wraps some failures without their cause."""
+    why = reason(error)
+    lost = isinstance(error, sdk.ServiceRequestError | sdk.ServiceResponseError)
+    return "the connection was closed or refused" if lost and why == type(error).__name__ else why
 
 
 def forbidden(error: DeliveryError) -> bool:

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 from azure.core.pipeline.transport import RequestsTransport
 
 from conveyor.contract import DeliveryError, ErrorKind
+from conveyor.kit.pools import CONNECT_TIMEOUT, READ_TIMEOUT
 from conveyor.network import NetworkRefused
-from conveyor_connectors.azure_blob.transport import CONNECT_TIMEOUT, READ_TIMEOUT, session
+from conveyor_connectors.azure_blob.transport import session
 
 if TYPE_CHECKING:
     from conveyor.network import Network

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from conveyor.contract import AttemptContext, Parcel
-from conveyor_connectors.azure_blob.body import Body, Pooled, md5_of
+from conveyor.kit.bodies import Body, Pooled, digest_of
 from conveyor_connectors.azure_blob.container import Container, Limits
 
 REPORT_EVERY = 0.2
@@ -86,7 +86,7 @@ class Staging:
     def _send(self, number: int) -> None:
         offset, size = number * self._size, self._bytes_of(number)
         with self._parcel.open() as stream:
-            md5 = md5_of(stream, offset, size)
+            md5 = digest_of(stream, offset, size, "md5")
             body = Body(stream, offset, size, self._meter)
             self._container.stage(self._path, self._name(number), body, md5, _Unbounded(self._context))
 

@@ -7,80 +7,20 @@ ours, nothing is retried and no redirect followed.
 
 from __future__ import annotations
 
-import threading
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError, SSLError
-from urllib3.util.timeout import Timeout
 
-from conveyor_connectors.azure_blob.body import BLOCK, Body
+from conveyor.kit.pools import policed_pools, send_once
 
 if TYPE_CHECKING:
     from urllib3 import PoolManager
 
     from conveyor.network import Network
-
-CONNECT_TIMEOUT = 10.0
-READ_TIMEOUT = 60.0
-SEND_TIMEOUT = 60.0
-"""Seconds that one block of a body may wait for the peer to take it."""
-
-
-class _Patience(threading.local):
-    seconds: float = SEND_TIMEOUT
-
-
-_patience = _Patience()
-
-
-class _Patient:
-    """Mixin: while a body is sent, the socket waits no longer than the request may take."""
-
-    sock: Any
-
-    def connect(self) -> None:
-        super().connect()  # type: ignore[misc]
-        self._limit()
-
-    def request(self, *args: Any, **kwargs: Any) -> Any:
-        self._limit()
-        return super().request(*args, **kwargs)  # type: ignore[misc]
-
-    def _limit(self) -> None:
-        if self.sock is not None:
-            self.sock.settimeout(_patience.seconds)
-
-
-class _Http(_Patient, HTTPConnection):
-    pass
-
-
-class _Https(_Patient, HTTPSConnection):
-    pass
-
-
-def _pools(network: Network, *, verify: bool, ca: Path | None, connections: int) -> PoolManager:
-    """The network's pools, with connections that are patient while they send."""
-    pools = network.pool(
-        connections=connections,
-        connect_timeout=CONNECT_TIMEOUT,
-        read_timeout=READ_TIMEOUT,
-        verify=verify,
-        ca=ca,
-    )
-    plain, secure = network.connection_classes(_Http, _Https)
-    kinds = {"http": plain, "https": secure}
-    pools.pool_classes_by_scheme = {
-        scheme: type(pool.__name__, (pool,), {"ConnectionCls": kinds[scheme]})
-        for scheme, pool in pools.pool_classes_by_scheme.items()
-    }
-    pools.connection_pool_kw["blocksize"] = BLOCK
-    return pools
 
 
 class PolicedAdapter(HTTPAdapter):
@@ -113,20 +53,16 @@ class PolicedAdapter(HTTPAdapter):
             requests.RequestException, urllib3.exceptions.HTTPError: as the SDK's transport expects them.
             ConveyorError: the policy forbids the address.
         """
-        body: Any = request.body
-        if isinstance(body, Body):
-            body.begin()
         connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-        _patience.seconds = min(SEND_TIMEOUT, read or SEND_TIMEOUT)
         try:
-            answer = self._pools.urlopen(
+            answer = send_once(
+                self._pools,
                 request.method or "GET",
                 request.url or "",
-                body=body,
-                headers=request.headers,
-                preload_content=False,
-                decode_content=False,
-                timeout=Timeout(connect=connect, read=read),
+                request.body,
+                request.headers,
+                connect=connect,
+                read=read,
             )
         except (NewConnectionError, ConnectTimeoutError):
             raise  # the transport knows them by these names
@@ -159,7 +95,7 @@ def session(network: Network, *, verify: bool, ca: Path | None, connections: int
     made.trust_env = False
     made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     made.adapters.clear()
-    adapter = PolicedAdapter(_pools(network, verify=verify, ca=ca, connections=connections))
+    adapter = PolicedAdapter(policed_pools(network, verify=verify, ca=ca, connections=connections))
     for scheme in ("http://", "https://"):
         made.mount(scheme, adapter)
     return made

@@ -6,19 +6,15 @@ No SDK exception leaves this module: they hold the request with its headers.
 from __future__ import annotations
 
 import socket
-import ssl
-from collections.abc import Iterator, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from collections.abc import Mapping
 from typing import Any
 
 import botocore.exceptions as sdk
 
 from conveyor.contract import DeliveryError, ErrorKind, Scope
+from conveyor.kit.errors import causes, ours, refusal
+from conveyor.kit.waits import stated_delay
 from conveyor_connectors.s3.codes import CODES, ROLE, STATUSES
-
-MAX_DELAY = 3600.0
-"""Longest delay taken over from an answer, in seconds."""
 
 _CERTIFICATE_HINT = "Set ca_bundle to the CA that signed the store's certificate, or correct the endpoint."
 
@@ -60,35 +56,12 @@ def classify(error: Exception, doing: str, *, sent: bool = False) -> DeliveryErr
         doing: What was being done, for the message: ``"put the object"``.
         sent: The whole request was sent, so that a missing answer leaves the outcome unknown.
     """
-    for cause in causes(error):
-        if isinstance(cause, DeliveryError):
-            return cause
+    if (wrapped := ours(error)) is not None:
+        return wrapped
     if isinstance(error, sdk.ClientError):
         return _from_answer(error, doing)
-    ours: Any = next((c for c in causes(error) if hasattr(c, "cure")), None)
-    if ours is not None:  # the network policy's refusal, a CA file that cannot be used
-        return DeliveryError(K.CONFIG, f"could not {doing}: {ours.message}", hint=ours.cure)
-    certificate = next((c for c in causes(error) if isinstance(c, ssl.SSLCertVerificationError)), None)
-    if certificate is not None:
-        why = getattr(certificate, "verify_message", "") or "no reason given"
-        text = f"could not {doing}: certificate not accepted ({why})"
-        return DeliveryError(K.CONFIG, text, hint=_CERTIFICATE_HINT)
-    return _from_transport(error, doing, sent)
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """The exception and what lies under it: the SDK keeps the original in ``kwargs``, urllib3 in ``args``."""
-    waiting: list[object] = [error]
-    seen: set[int] = set()
-    while waiting:
-        item = waiting.pop(0)
-        if not isinstance(item, BaseException) or id(item) in seen:
-            continue
-        seen.add(id(item))
-        yield item
-        under = getattr(item, "kwargs", None)
-        waiting += [under.get("error") if isinstance(under, dict) else None, getattr(item, "reason", None)]
-        waiting += [item.__cause__, item.__context__, *item.args]
+    refused = refusal(error, doing, certificate=_CERTIFICATE_HINT)
+    return refused or _from_transport(error, doing, sent)
 
 
 def status_of(error: sdk.ClientError) -> int:
@@ -160,20 +133,3 @@ def _reason(error: Exception) -> str:
         if isinstance(error, sdk.BotoCoreError)
         else type(error).__name__
     )
-
-
-def stated_delay(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait: ``x-amz-retry-after`` (milliseconds) or ``Retry-After`` (both forms)."""
-    millis = headers.get("x-amz-retry-after", "").strip()
-    if millis.isdigit():
-        return min(int(millis) / 1000, MAX_DELAY)
-    text = headers.get("retry-after", "").strip()
-    if text.isdigit():
-        return min(float(text), MAX_DELAY)
-    try:
-        until, sent = parsedate_to_datetime(text), parsedate_to_datetime(headers.get("date", ""))
-    except ValueError:
-        return None
-    # Both by the server's clock: ours may be off.
-    seconds = (until.astimezone(UTC) - sent.astimezone(UTC)).total_seconds()
-    return min(max(0.0, seconds), MAX_DELAY)

@@ -14,7 +14,8 @@ from botocore.exceptions import ClientError
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel
 from conveyor.kit.bodies import BLOCK, Body, BodyStopped, Publishing
-from conveyor_connectors.s3.errors import causes, classify, code_of, status_of
+from conveyor.kit.errors import causes
+from conveyor_connectors.s3.errors import classify, code_of, status_of
 from conveyor_connectors.s3.options import S3Options
 from conveyor_connectors.s3.wire import READ_TIMEOUT, calling
 

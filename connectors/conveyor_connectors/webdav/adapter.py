@@ -10,7 +10,6 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth
 from urllib3.util.timeout import Timeout
 
-from conveyor_connectors.webdav.body import BLOCK
 from conveyor_connectors.webdav.options import Auth, WebdavOptions
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from conveyor.network import Network
 
 CONNECT_TIMEOUT = 10.0
+BLOCK = 64 * 1024
+"""Bytes read and sent at a time; a send that takes longer than the connect timeout ends the attempt."""
 REFUSAL_LIMIT = 64 * 1024
 """Bytes read of an answer that asks for a login."""
 

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, State
+from conveyor.kit.bodies import Body, Counting
 from conveyor_connectors.webdav import multistatus, names
-from conveyor_connectors.webdav.body import Body
 from conveyor_connectors.webdav.client import Answer
 from conveyor_connectors.webdav.dav import Dav, outcome_unknown
 from conveyor_connectors.webdav.errors import of_answer
@@ -146,7 +146,7 @@ class ChunkedUpload:
         with contextlib.closing(self._parcel.open()) as stream:
             for number in missing:
                 offset = (number - 1) * self._chunk
-                body = Body(stream, offset, self._size_of(number), self._context)
+                body = Body(stream, offset, self._size_of(number), Counting(self._context))
                 place = f"{self._folder}/{_name(number)}"
                 doing = f"store chunk {number} of {self._count}"
                 answer = self._dav.ask("upload", place, doing, self._context, data=body, headers=self._to())

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import re
-import socket
-import ssl
-from collections.abc import Iterator, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-from typing import Any
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import requests.exceptions as http
@@ -16,12 +11,11 @@ import urllib3.exceptions as wire
 import webdav3.exceptions as dav  # type: ignore[import-untyped]
 
 from conveyor.contract import DeliveryError, ErrorKind, Scope
+from conveyor.kit.errors import causes, ours, reason, refusal
+from conveyor.kit.waits import stated_delay
 from conveyor_connectors.webdav.client import Answer
 
 K = ErrorKind
-
-MAX_DELAY = 3600.0
-"""Longest delay taken over from an answer, in seconds."""
 
 _NO_DAV = "Is the url a WebDAV address, and does the server have the method switched on?"
 _CERTIFICATE = "Set ca_bundle to the CA that signed the server's certificate, or correct the url."
@@ -143,61 +137,12 @@ def of_exception(error: Exception, doing: str, *, publishes: bool = False) -> De
         doing: What was being done.
         publishes: The request makes the file visible, so that a missing answer leaves the outcome unknown.
     """
-    found = list(causes(error))
-    for cause in found:
-        if isinstance(cause, DeliveryError):
-            return cause
-    ours: Any = next((c for c in found if hasattr(c, "cure")), None)
-    if ours is not None:  # the network policy's refusal, a CA file that cannot be used
-        return DeliveryError(K.CONFIG, f"could not {doing}: {ours.message}", hint=ours.cure)
-    certificate = next((c for c in found if isinstance(c, ssl.SSLCertVerificationError)), None)
-    if certificate is not None:
-        why = getattr(certificate, "verify_message", "") or "no reason given"
-        return DeliveryError(
-            K.CONFIG, f"could not {doing}: certificate not accepted ({why})", hint=_CERTIFICATE
-        )
+    if (wrapped := ours(error)) is not None:
+        return wrapped
+    if (refused := refusal(error, doing, certificate=_CERTIFICATE)) is not None:
+        return refused
     kind, hint = next(((k, h) for types, k, h in TRANSPORT if isinstance(error, types)), (K.TRANSIENT, None))
-    if kind is K.TRANSIENT and publishes and not any(isinstance(c, BEFORE_SENDING) for c in found):
+    if kind is K.TRANSIENT and publishes and not any(isinstance(c, BEFORE_SENDING) for c in causes(error)):
         kind = K.UNKNOWN_OUTCOME
-    text = f"could not {doing}: {_reason(found)}"
+    text = f"could not {doing}: {reason(error)}"
     return DeliveryError(kind, text, hint=hint, code=type(error).__name__)
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """The exception and what lies under it; urllib3 keeps the original in ``args`` or ``reason``."""
-    waiting: list[object] = [error]
-    seen: set[int] = set()
-    while waiting:
-        item = waiting.pop(0)
-        if isinstance(item, BaseException) and id(item) not in seen:
-            seen.add(id(item))
-            yield item
-            waiting += [getattr(item, "reason", None), item.__cause__, item.__context__, *item.args]
-
-
-def _reason(found: list[BaseException]) -> str:
-    """A short reason without the URLs and objects that the libraries' messages carry."""
-    for cause in found:
-        if isinstance(cause, TimeoutError | wire.TimeoutError):
-            return "timed out"
-        if isinstance(cause, socket.gaierror):
-            return f"the host name could not be resolved ({cause.strerror})"
-        if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, http.RequestException):
-            return cause.strerror
-    if isinstance(found[0], wire.HTTPError | http.ConnectionError):
-        return "the connection was closed or refused"
-    return type(found[0]).__name__
-
-
-def stated_delay(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait by ``Retry-After``, in seconds or as a date (RFC 9110 §10.2.3)."""
-    text = headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:9]), MAX_DELAY)
-    try:
-        until, sent = parsedate_to_datetime(text), parsedate_to_datetime(headers.get("Date", ""))
-    except ValueError:
-        return None
-    # Both by the server's clock: ours may be off.
-    seconds = (until.astimezone(UTC) - sent.astimezone(UTC)).total_seconds()
-    return min(max(0.0, seconds), MAX_DELAY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel
-from conveyor_connectors.webdav.body import Body
+from conveyor.kit.bodies import Body, Counting
 from conveyor_connectors.webdav.chunks import ChunkedUpload, NoChunks
 from conveyor_connectors.webdav.client import Answer
 from conveyor_connectors.webdav.dav import Dav
@@ -80,7 +80,7 @@ class Uploader:
         if self._options.is_cloud:
             headers |= {**self.headers(parcel), "X-Hash": "sha256"}
         with contextlib.closing(parcel.open()) as stream:
-            body = Body(stream, 0, parcel.size, context)
+            body = Body(stream, 0, parcel.size, Counting(context))
             # requests sends a body of length 0 as chunked, unless it is plainly no bytes.
             data = body if parcel.size else b""
             place = self._dav.file_at(temporary)

@@ -37,6 +37,8 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(item))
         yield item
         waiting += [getattr(item, name, None) for name in ("inner_exception", "reason", "error")]
+        named = getattr(item, "kwargs", None)  # where botocore keeps the original
+        waiting.append(named.get("error") if isinstance(named, dict) else None)
         waiting += [item.__cause__, item.__context__, *item.args]
 
 
@@ -58,20 +60,32 @@ def from_transport(error: BaseException, doing: str, *, sent: bool = False) -> D
     """
     if (wrapped := ours(error)) is not None:
         return wrapped
-    known: Any = next((c for c in causes(error) if hasattr(c, "cure")), None)
-    if known is not None:  # the network policy's refusal, a CA file that cannot be used
-        return DeliveryError(K.CONFIG, f"could not {doing}: {known.message}", hint=known.cure)
-    certificate = next((c for c in causes(error) if isinstance(c, ssl.SSLCertVerificationError)), None)
-    if certificate is not None:
-        why = getattr(certificate, "verify_message", "") or "no reason given"
-        text = f"could not {doing}: certificate not accepted ({why})"
-        return DeliveryError(K.CONFIG, text, hint=CERTIFICATE)
+    if (refused := refusal(error, doing)) is not None:
+        return refused
     text, code = f"could not {doing}: {reason(error)}", type(error).__name__
     if any(isinstance(c, _ADDRESS) or type(c).__name__ in _ADDRESS_NAMES for c in causes(error)):
         return DeliveryError(K.CONFIG, text, hint=ADDRESS, code=code)
     unsent = any(isinstance(c, _UNSENT) or type(c).__name__ in _UNSENT_NAMES for c in causes(error))
     kind = K.UNKNOWN_OUTCOME if sent and not unsent else K.TRANSIENT
     return DeliveryError(kind, text, code=code)
+
+
+def refusal(error: BaseException, doing: str, *, certificate: str = CERTIFICATE) -> DeliveryError | None:
+    """CONFIG, where our own side refused to talk: by the network policy, or for the peer's certificate.
+
+    Args:
+        error, doing: As for :func:`from_transport`.
+        certificate: The hint for a certificate that is not accepted.
+    """
+    known: Any = next((c for c in causes(error) if hasattr(c, "cure")), None)
+    if known is not None:  # the network policy's refusal, a CA file that cannot be used
+        return DeliveryError(K.CONFIG, f"could not {doing}: {known.message}", hint=known.cure)
+    shown = next((c for c in causes(error) if isinstance(c, ssl.SSLCertVerificationError)), None)
+    if shown is None:
+        return None
+    why = getattr(shown, "verify_message", "") or "no reason given"
+    text = f"could not {doing}: certificate not accepted ({why})"
+    return DeliveryError(K.CONFIG, text, hint=certificate)
 
 
 def reason(error: BaseException) -> str:

@@ -113,10 +113,25 @@ def exchange(
         urllib3.exceptions.HTTPError, OSError: no answer.
         ConveyorError: the policy forbids the address.
     """
+    answer = send_once(pools, method, url, body, headers, connect=connect, read=read)
+    return answer, _bounded(answer)
+
+
+def send_once(
+    pools: PoolManager,
+    method: str,
+    url: str,
+    body: Any,
+    headers: Mapping[str, Any],
+    *,
+    connect: float | None = None,
+    read: float | None = None,
+) -> BaseHTTPResponse:
+    """Send one request, once, and leave its answer unread; arguments and errors as for :func:`exchange`."""
     if isinstance(body, Body):
         body.begin()
     _patience.seconds = min(SEND_TIMEOUT, read or SEND_TIMEOUT)
-    answer = pools.urlopen(
+    return pools.urlopen(
         method,
         url,
         body=body,
@@ -125,7 +140,6 @@ def exchange(
         decode_content=False,
         timeout=Timeout(connect=min(CONNECT_TIMEOUT, connect or CONNECT_TIMEOUT), read=read or READ_TIMEOUT),
     )
-    return answer, _bounded(answer)
 
 
 def _bounded(answer: BaseHTTPResponse) -> bytes:

@@ -10,24 +10,28 @@ from email.utils import parsedate_to_datetime
 MAX_DELAY = 3600.0
 """Longest delay taken over from an answer, in seconds."""
 
+MILLISECONDS = ("retry-after-ms", "x-ms-retry-after-ms", "x-amz-retry-after")
+"""Azure's and Amazon's own headers, in milliseconds; they count before the standard's."""
+
 
 def stated_delay(headers: Mapping[str, str]) -> float | None:
     """Seconds of ``Retry-After`` in either form (RFC 9110 §10.2.3), or of the millisecond forms.
 
     Args:
-        headers: Of the answer; names in lower case, or a mapping that does not care.
+        headers: Of the answer; their names in any case.
 
     Returns:
         Between 0 and an hour; None when nothing is stated. A date is compared with the answer's own ``Date``,
         where there is one: our clock may be off.
     """
-    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
-        if (millis := (headers.get(name) or "").strip()).isdigit():
-            return min(int(millis) / 1000, MAX_DELAY)
-    text = (headers.get("retry-after") or "").strip()
+    told = {name.lower(): (value or "").strip() for name, value in headers.items()}
+    text = told.get("retry-after", "")
     try:
-        return min(max(0.0, float(text)), MAX_DELAY) if text and text[0].isdigit() else _until(text, headers)
-    except ValueError:
+        for name in MILLISECONDS:
+            if told.get(name, "").isdecimal():
+                return min(float(told[name]) / 1000, MAX_DELAY)
+        return min(max(0.0, float(text)), MAX_DELAY) if text and text[0].isdigit() else _until(text, told)
+    except (ValueError, OverflowError):  # also a date that no calendar has in UTC
         return None
 
 
