@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import io
-import uuid
-from typing import BinaryIO, cast
 
-from conveyor.contract import AttemptContext, CheckReport, CheckStep, DeliveryError, ErrorKind, Parcel
+from conveyor.contract import AttemptContext, CheckReport, CheckStep, DeliveryError, Parcel
+from conveyor.kit.checking import canary, read_back, written
 from conveyor_connectors.webdav import names
 from conveyor_connectors.webdav.dav import Dav
 from conveyor_connectors.webdav.errors import of_answer
+from conveyor_connectors.webdav.spec import SPEC
 from conveyor_connectors.webdav.upload import Uploader
-
-CANARY = b"Conveyor wrote this to test the destination; it may be deleted.\n"
 
 
 def check(dav: Dav, uploader: Uploader, now: float, context: AttemptContext) -> CheckReport:
@@ -23,13 +19,13 @@ def check(dav: Dav, uploader: Uploader, now: float, context: AttemptContext) -> 
     Raises:
         DeliveryError: what ``deliver`` would raise.
     """
-    parcel = canary(now)
+    parcel = canary(now, SPEC.capabilities.digests)
     first, second = (names.temporary(name, parcel.delivery_id, 0) for name in ("canary", "second"))
     dav.require_base(context)
     steps = [CheckStep("folder", True, "it exists and the login is accepted")]
     try:
         verified, _ = uploader.fill(parcel, first, context)
-        steps.append(CheckStep("write", True, f"{first} ({len(CANARY)} bytes), verified: {verified}"))
+        steps.append(written(first, verified))
         steps.append(_read_step(dav, first, context))
         steps.append(_rename_step(dav, uploader, parcel, first, second, context))
     except BaseException:
@@ -41,31 +37,11 @@ def check(dav: Dav, uploader: Uploader, now: float, context: AttemptContext) -> 
     return CheckReport(tuple(steps))
 
 
-def canary(now: float) -> Parcel:
-    """A small parcel of our own."""
-    return Parcel(
-        delivery_id=f"check-{uuid.uuid4().hex[:12]}",
-        job_id="check",
-        filename="canary.txt",
-        size=len(CANARY),
-        media_type="text/plain",
-        digests={
-            "sha256": hashlib.sha256(CANARY).hexdigest(),
-            "sha1": hashlib.sha1(CANARY, usedforsecurity=False).hexdigest(),
-            "md5": hashlib.md5(CANARY, usedforsecurity=False).hexdigest(),
-        },
-        submitted_at=now,
-        open=lambda: cast(BinaryIO, io.BytesIO(CANARY)),
-    )
-
-
 def _read_step(dav: Dav, path: str, context: AttemptContext) -> CheckStep:
     found = dav.sha256(path, context)
     if found is None:
         return CheckStep("read back", False, "not permitted: a lost answer cannot be settled")
-    if found != hashlib.sha256(CANARY).hexdigest():
-        raise DeliveryError(ErrorKind.INTEGRITY, "the server returns other bytes than were written")
-    return CheckStep("read back", True, "the bytes are the same")
+    return read_back(found)
 
 
 def _rename_step(
