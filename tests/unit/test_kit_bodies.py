@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind, NameRules, Target
 from conveyor.kit.bodies import BLOCK, Body, BodyStopped, Counting, Pooled, Publishing, digest_of
 from conveyor.kit.checking import canary, read_back
-from conveyor.kit.naming import NUMBERED, candidates, length, numbered
+from conveyor.kit.naming import NUMBERED, candidates, length, numbered, saved_candidates
 from conveyor.kit.turns import Turns
 from conveyor.kit.waits import stated_delay
 from conveyor.paths.names import LengthUnit
@@ -150,3 +150,12 @@ def test_the_canary_is_told_from_other_bytes() -> None:
         read_back("0" * 64)
     assert failed.value.kind is ErrorKind.INTEGRITY
     assert canary(1.0).filename != parcel.filename
+
+
+def test_a_name_is_saved_before_it_is_tried() -> None:
+    context, target = HarnessContext(), Target("a/b.txt", ConflictPolicy.RENAME)
+    names = saved_candidates(make_parcel(b""), target, context, NameRules())
+    for expected in ("a/b.txt", "a/b (1).txt", "a/b (2).txt"):
+        assert next(names) == expected == context.state["path"]
+    again = saved_candidates(make_parcel(b""), target, context, NameRules())
+    assert [next(again), next(again)] == ["a/b (2).txt", "a/b.txt"]

@@ -11,7 +11,7 @@ from conveyor.contract import (
     Receipt,
     Target,
 )
-from conveyor.kit.naming import candidates, length
+from conveyor.kit.naming import length, saved_candidates
 from conveyor_connectors.azure_blob.blob import Head, Stored
 from conveyor_connectors.azure_blob.blocks import BlockSender
 from conveyor_connectors.azure_blob.container import Container, Taken
@@ -95,10 +95,7 @@ class Placer:
         )
 
     def _rename(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
-        for path in candidates(parcel, target, context, NAMES):
-            if context.state.get("path") != path:
-                # Before the create: a retry that finds its own blob there knows it.
-                context.save(path=path)
+        for path in saved_candidates(parcel, target, context, NAMES):
             try:
                 stored = self._create(parcel, path, context)
             except Occupied:

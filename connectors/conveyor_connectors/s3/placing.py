@@ -11,7 +11,7 @@ from conveyor.contract import (
     Receipt,
     Target,
 )
-from conveyor.kit.naming import candidates
+from conveyor.kit.naming import saved_candidates
 from conveyor_connectors.s3.objects import (
     DELIVERY,
     Bucket,
@@ -116,10 +116,7 @@ class Placer:
         )
 
     def _rename(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
-        for key in candidates(parcel, target, context, NAMES):
-            if context.state.get("path") != key:
-                # Before the create: a retry that finds its own object there knows it.
-                context.save(path=key)
+        for key in saved_candidates(parcel, target, context, NAMES):
             try:
                 stored = self._create(parcel, key, context)
             except Occupied:

@@ -16,7 +16,7 @@ from conveyor.contract import (
     State,
     Target,
 )
-from conveyor.kit.naming import candidates
+from conveyor.kit.naming import saved_candidates
 from conveyor.kit.turns import Turns
 from conveyor_connectors.webdav import names
 from conveyor_connectors.webdav.chunks import folder_of
@@ -178,10 +178,7 @@ class Placer:
         if target.conflict is ConflictPolicy.OVERWRITE:
             return target.path, self._replace(target.path, temporary, context)
         answer = Answer(412, {})
-        for path in candidates(parcel, target, context, names.NUMBERED):
-            if context.state.get("path") != path:
-                # Before the rename: a retry that finds its own file there knows it.
-                context.save(path=path)
+        for path in saved_candidates(parcel, target, context, names.NUMBERED):
             answer = self._create(temporary, path, context)
             if answer.done:
                 self._expect_own(parcel, path, context)

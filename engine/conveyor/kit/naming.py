@@ -17,7 +17,7 @@ def candidates(parcel: Parcel, target: Target, context: AttemptContext, rules: N
     """The paths to try, in order: under ``rename`` the one that an earlier attempt saved, the target's path,
     ``name (1)`` and so on; under the other policies the target's path alone.
 
-    Before a create the caller saves the path it is about to take: ``context.save(path=…)``.
+    Before a create the caller saves the path it is about to take, as :func:`saved_candidates` does.
     """
     if target.conflict is not ConflictPolicy.RENAME:
         yield target.path
@@ -30,6 +30,18 @@ def candidates(parcel: Parcel, target: Target, context: AttemptContext, rules: N
             yield path
     own = int(hashlib.sha256(parcel.delivery_id.encode()).hexdigest()[:8], 16)
     yield numbered(target, NUMBERED + own, rules)
+
+
+def saved_candidates(
+    parcel: Parcel, target: Target, context: AttemptContext, rules: NameRules
+) -> Iterator[str]:
+    """The paths of :func:`candidates`, each saved as ``path`` in the delivery's state before it is handed
+    out: a retry after a lost answer then knows its own file there.
+    """
+    for path in candidates(parcel, target, context, rules):
+        if context.state.get("path") != path:
+            context.save(path=path)
+        yield path
 
 
 def numbered(target: Target, number: int, rules: NameRules) -> str:
