@@ -57,7 +57,7 @@ def test_a_claim_starts_at_the_earliest_row_and_sorts_nothing(explain: Any) -> N
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
-        (claims._RUNNING, "ix_deliveries_running"),
+        (claims.RUNNING, "ix_deliveries_running"),
         (claims._CLAIM, "sqlite_autoindex_deliveries"),
         (outcomes._HELD, "sqlite_autoindex_deliveries"),
         (outcomes._END_ATTEMPT, "PRIMARY KEY"),

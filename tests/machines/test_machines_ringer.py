@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dramatiq.brokers.stub import StubBroker
+from dramatiq.broker import MessageProxy
 from dramatiq.errors import ConnectionClosed
 from dramatiq.message import Message
 
 from conveyor import log
 from conveyor.delivery import ringer
+from conveyor.delivery.broker import TableBroker
 from conveyor.delivery.doorbells import QUEUE
 from conveyor.delivery.parts import Parts
 from conveyor.delivery.ringer import AGAIN, LEASE, PER_THREAD, Ringer
-from conveyor.delivery.rung_broker import PATIENCE, Doorbell
-from conveyor.ledger.records import AttemptOutcome, Status
+from conveyor.delivery.rung_broker import PATIENCE, Doorbell, RungBroker
+from conveyor.ledger.records import AttemptOutcome, Filter, Status
 from conveyor.testing.scripted import forget_scripts, script
 from conveyor.testing.simulation import Simulation, destination
 
@@ -55,7 +56,6 @@ class Bell:
 def sim(tmp_path: Path) -> Iterator[Simulation]:
     forget_scripts()
     simulation = Simulation(tmp_path, destination("here"), destination("there"))
-    simulation.parts.settle = lambda: None
     yield simulation
     simulation.close()
 
@@ -79,8 +79,9 @@ def bell() -> Bell:
 
 
 def work(parts: Parts, *wakeups: str) -> None:
-    for delivery in wakeups:
-        parts.work(delivery)
+    for claim in parts.dispatcher.claim_woken(wakeups).values():
+        parts.inbox.add(claim)
+        parts.work(claim.delivery_id)
     parts.completions.flush()
 
 
@@ -301,21 +302,113 @@ def test_a_silent_doorbell_is_told_of_once_and_when_it_is_back() -> None:
     assert lines.said == [polling, back, polling, back]
 
 
-def test_the_actor_takes_a_wakeup_through_dramatiq(sim: Simulation) -> None:
-    """dramatiq's own worker and a broker of dramatiq's: what comes in is a delivery id."""
-    from dramatiq.actor import Actor
-    from dramatiq.worker import Worker
+# --- the worker's side, under dramatiq ---------------------------------------------------------------
 
-    from conveyor.delivery.broker import ACTOR
-    from conveyor.testing.ports import wait_until
 
-    stub = StubBroker(middleware=[])
-    Actor(sim.parts.work, broker=stub, actor_name=ACTOR, queue_name=QUEUE, priority=0, options={})
-    delivery = sim.submit()["here"]
-    stub.enqueue(Message(QUEUE, ACTOR, (delivery,), {}, {}))
-    worker = Worker(stub, worker_threads=2, worker_timeout=20)
-    worker.start()
-    wait_until(lambda: script("here").deliveries() == 1, 30, "the delivery")
-    worker.stop()
+class Fetched:
+    """A consumer as Redis' is: what has been fetched lies in ``message_cache``."""
+
+    def __init__(self, *wakeups: str) -> None:
+        self.message_cache = [MessageProxy(Message(QUEUE, "deliver", (w,), {}, {})) for w in wakeups]
+        self.acked: list[str] = []
+        self.error: Exception | None = None
+
+    def __next__(self) -> MessageProxy | None:
+        if self.error is not None:
+            raise self.error
+        return self.message_cache.pop(0) if self.message_cache else None
+
+    def ack(self, message: MessageProxy) -> None:
+        self.acked.append(message.args[0])
+
+    def close(self) -> None:
+        pass
+
+
+class Rings:
+    """As much of dramatiq's broker as a worker uses."""
+
+    def __init__(self, consumer: Fetched) -> None:
+        self.consumer = consumer
+
+    def consume(self, queue_name: str, prefetch: int, timeout: int) -> Fetched:
+        if self.consumer.error is not None:
+            raise self.consumer.error
+        return self.consumer
+
+    def close(self) -> None:
+        pass
+
+
+def rung(sim: Simulation, consumer: Fetched, doorbell: Doorbell) -> RungBroker:
+    parts = sim.parts
+    quiet: Any = log.get()
+    table = TableBroker(
+        parts.dispatcher,
+        parts.inbox,
+        give_back=parts.give_back,
+        may_claim=lambda: parts.may_claim() and doorbell.silent,
+        log=quiet,
+    )
+    bell: Any = Rings(consumer)
+    return RungBroker(bell, table, doorbell, parts.may_claim)
+
+
+def test_what_has_arrived_is_claimed_together_and_acknowledged(sim: Simulation) -> None:
+    ids = [sim.submit()["here"] for _ in range(3)]
+    consumer = Fetched(*ids, ids[0], "dlv_unknown")
+    broker = rung(sim, consumer, Doorbell("here", log=Lines()))
+    taken = broker.consume(QUEUE, 8, 10)
+    messages = [message for message in (next(taken) for _ in range(6)) if message is not None]
+    assert sorted(m.args[0] for m in messages) == sorted(ids)
+    assert sorted(consumer.acked) == sorted([*ids, ids[0], "dlv_unknown"])
+    assert sim.ledger.deliveries.counts(Filter(statuses=frozenset({Status.DELIVERING})))
+    # One is worked on, the rest is given back at the end.
+    sim.parts.work(ids[0])
+    taken.requeue(messages)
     sim.parts.completions.flush()
-    assert sim.delivery(delivery).status is Status.DELIVERED
+    assert sorted(sim.delivery(i).status for i in ids) == ["delivered", "pending", "pending"]
+
+
+def test_nothing_is_fetched_while_no_thread_is_free_or_none_may_be_claimed(sim: Simulation) -> None:
+    ids = [sim.submit()["here"] for _ in range(100)]
+    consumer = Fetched(*ids)
+    taken = rung(sim, consumer, Doorbell("here", log=Lines())).consume(QUEUE, 8, 10)
+    room = sim.parts.inbox.room()
+    messages = [next(taken) for _ in range(room + 5)]
+    assert sum(message is not None for message in messages) == room == 100 - len(consumer.message_cache)
+    sim.parts.give_back(sim.parts.inbox.untaken())
+    sim.parts.draining.set()
+    assert next(taken) is None
+    assert len(consumer.message_cache) == 100 - room
+
+
+def test_an_outage_of_the_broker_is_one_for_dramatiq_too(sim: Simulation) -> None:
+    consumer, lines = Fetched(), Lines()
+    doorbell = Doorbell("here", log=lines)
+    broker = rung(sim, consumer, doorbell)
+    taken = broker.consume(QUEUE, 8, 10)
+    assert next(taken) is None
+    consumer.error = TimeoutError("timed out")
+    with pytest.raises(ConnectionClosed):
+        next(taken)
+    with pytest.raises(ConnectionClosed):
+        broker.consume(QUEUE, 8, 10)
+    # The table's queue does without it.
+    doorbell.led(False)
+    delivery = sim.submit()["here"]
+    message = next(broker.consume("deliver", 8, 10))
+    assert message is not None
+    assert message.args == (delivery,)
+
+
+def test_a_ledger_that_is_away_keeps_no_wakeup_from_others(
+    sim: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from conveyor.errors import LedgerUnavailable
+
+    consumer = Fetched(sim.submit()["here"])
+    taken = rung(sim, consumer, Doorbell("here", log=Lines())).consume(QUEUE, 8, 10)
+    monkeypatch.setattr(sim.parts.dispatcher, "claim_woken", _refuse(LedgerUnavailable("away")))
+    assert next(taken) is None
+    assert len(consumer.acked) == 1

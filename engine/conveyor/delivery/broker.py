@@ -26,6 +26,21 @@ LEDGER_PAUSE = 0.5
 """Seconds between tries to claim while the ledger cannot be read."""
 
 
+def message_of(claim: Claimed, queue_name: str) -> MessageProxy:
+    """What a thread is handed for a claim that waits in the inbox."""
+    return MessageProxy(
+        Message(
+            queue_name=queue_name,
+            actor_name=ACTOR,
+            args=(claim.delivery_id,),
+            kwargs={},
+            options={},
+            message_id=f"{claim.delivery_id}:{claim.fence}",
+            message_timestamp=claim.started_at // 1000,
+        )
+    )
+
+
 class TableBroker(Broker):
     """Consumes claims from the ledger.
 
@@ -107,18 +122,7 @@ class _TableConsumer(Consumer):
         if not self._claims:
             broker.dispatcher.wait(self._timeout)
             return None
-        claim = self._claims.popleft()
-        return MessageProxy(
-            Message(
-                queue_name=self._queue,
-                actor_name=ACTOR,
-                args=(claim.delivery_id,),
-                kwargs={},
-                options={},
-                message_id=f"{claim.delivery_id}:{claim.fence}",
-                message_timestamp=claim.started_at // 1000,
-            )
-        )
+        return message_of(self._claims.popleft(), self._queue)
 
     def _claim(self, room: int) -> list[Claimed]:
         try:

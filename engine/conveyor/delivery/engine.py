@@ -111,8 +111,7 @@ class Engine:
         from conveyor.delivery import doorbells
         from conveyor.delivery.rung_broker import RungBroker
 
-        rung = RungBroker(doorbells.open_doorbell(settings.broker), table, bell)
-        parts.settle = rung.settle
+        rung = RungBroker(doorbells.open_doorbell(settings.broker), table, bell, parts.may_claim)
         if settings.rings:
             self._ringer = make_ringer(parts.shop, settings.broker, parts.clock)
         return doorbells.QUEUE, rung

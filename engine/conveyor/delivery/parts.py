@@ -26,8 +26,6 @@ from conveyor.delivery.placing import Placer
 from conveyor.delivery.pool import ConnectorPool
 from conveyor.delivery.strays import Strays
 from conveyor.delivery.watchdog import Watchdog
-from conveyor.errors import LedgerError
-from conveyor.ledger.grouping import Grouped
 from conveyor.ledger.records import AttemptOutcome, AttemptReport, Claimed
 from conveyor.log import EngineLog
 from conveyor.oauth.connections import Connections, connection_of, linked
@@ -104,9 +102,6 @@ class Parts:
         self._plain_log = log.get()
         self.reinforce: Callable[[int], None] = lambda threads: None
         """Sees to it that there are so many threads; set by whoever runs the parts in threads."""
-        self.settle: Callable[[], None] | None = None
-        """Acknowledges the wake-up that this thread works on; set where a broker wakes this process up."""
-        self._claim_woken: Grouped[str, Claimed | None] = Grouped(self._claim_all)
         self._pause = self.FIRST_PAUSE
         self._pause_until = float("-inf")
         self._placer = Placer(shop.time_zone)
@@ -213,7 +208,7 @@ class Parts:
 
     def work(self, delivery_id: str) -> None:
         """Work on the claim behind a wake-up; a stale wake-up is nothing."""
-        claim = self.inbox.take(delivery_id) or self._woken_for(delivery_id)
+        claim = self.inbox.take(delivery_id)
         if claim is None:
             return
         began = self.clock.monotonic()
@@ -222,25 +217,6 @@ class Parts:
                 self.dispatcher.wake()
         else:
             self.inbox.regain_thread()
-
-    def _woken_for(self, delivery_id: str) -> Claimed | None:
-        """Claim what the broker rang for; None when it is somebody else's by now, or not ours to take."""
-        if self.settle is None or not self.may_claim():
-            return None
-        try:
-            claim = self._claim_woken(delivery_id)
-        except LedgerError as error:
-            self.log.warning("ledger away: claiming nothing", error=error.message)
-            return None
-        if claim is not None:
-            self.inbox.add(claim)
-            self.inbox.take(delivery_id)
-            self.settle()
-        return claim
-
-    def _claim_all(self, ids: Sequence[str]) -> list[Claimed | None]:
-        claims = self.dispatcher.claim_woken(ids)
-        return [claims.pop(ident, None) for ident in ids]
 
     def _carry_out(self, claim: Claimed) -> bool:
         """Attempt and report; False when the attempt had been written off meanwhile."""

@@ -32,7 +32,7 @@ LEASE_NAME = "dispatcher"
 LEASE = 10.0
 """Seconds after which another dispatcher takes over from one that says nothing."""
 
-PER_THREAD = 4
+PER_THREAD = 6
 """Wake-ups on their way for each thread that works, at most."""
 
 AGAIN = 2.0
@@ -40,7 +40,7 @@ AGAIN = 2.0
 
 LAST_AGAIN = 60.0
 
-BUSY, IDLE = 0.01, 0.25
+BUSY, IDLE = 0.02, 0.25
 """Seconds between looks at what was rung for; at whether to lead."""
 
 HANGS = 120.0

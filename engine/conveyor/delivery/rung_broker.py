@@ -1,29 +1,33 @@
 """A worker's broker in front of RabbitMQ or Redis: wake-ups from there, claims from the ledger.
 
-Two queues feed one set of threads. ``conveyor`` brings delivery ids from the doorbell; each is claimed in the
-ledger, or dropped when there is nothing to claim. ``deliver`` is the deliveries table itself, looked at only
-while the doorbell is silent: not reachable, or no dispatcher rings it.
+Two queues feed one set of threads. ``conveyor`` brings delivery ids from the doorbell; what has arrived is
+claimed in the ledger together, and dropped where there is nothing to claim. ``deliver`` is the deliveries
+table itself, looked at only while the doorbell is silent: not reachable, or no dispatcher rings it.
 """
 
 from __future__ import annotations
 
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dramatiq.broker import Broker, Consumer, MessageProxy
 from dramatiq.errors import ConnectionClosed
-from dramatiq.middleware import CurrentMessage
 
 from conveyor.contract import Log
 from conveyor.delivery.broker import QUEUE as TABLE
-from conveyor.delivery.broker import TableBroker
+from conveyor.delivery.broker import TableBroker, message_of
 from conveyor.delivery.doorbells import QUEUE
+from conveyor.errors import LedgerError
+from conveyor.ledger.records import Claimed
 
 if TYPE_CHECKING:
     from dramatiq.message import Message
+
+BUSY = 0.01
+"""Seconds between looks at whether a thread has become free."""
 
 PATIENCE = 3.0
 """Seconds without contact after which the doorbell counts as silent."""
@@ -87,13 +91,17 @@ class RungBroker(Broker):
         bell: dramatiq's broker for RabbitMQ or Redis.
         table: The ledger's own; claims only while the doorbell is silent.
         doorbell: Whether it is.
+        may_claim: False while nothing new should be taken.
     """
 
-    def __init__(self, bell: Broker, table: TableBroker, doorbell: Doorbell) -> None:
-        super().__init__(middleware=[CurrentMessage()])
+    def __init__(
+        self, bell: Broker, table: TableBroker, doorbell: Doorbell, may_claim: Callable[[], bool]
+    ) -> None:
+        super().__init__(middleware=[])
+        self.table = table
+        self.doorbell = doorbell
+        self.may_claim = may_claim
         self._bell = bell
-        self._table = table
-        self._doorbell = doorbell
 
     def declare_queue(self, queue_name: str) -> None:
         """Declare a queue here; the server's is made with its first consumer. There is no delay queue."""
@@ -117,21 +125,14 @@ class RungBroker(Broker):
             ConnectionClosed: The doorbell cannot be reached; dramatiq tries again.
         """
         if queue_name == TABLE:
-            return self._table.consume(queue_name, prefetch, timeout)
+            return self.table.consume(queue_name, prefetch, timeout)
         try:
-            # Acknowledged early, what is fetched only waits for a thread: half as much as dramatiq's habit.
-            inner = self._bell.consume(queue_name, max(1, prefetch // 2), timeout)
+            inner = self._bell.consume(queue_name, prefetch, timeout)
         except Exception as error:
-            self._doorbell.lost(error)
+            self.doorbell.lost(error)
             raise _closed(error) from None
-        self._doorbell.heard()
-        return _RungConsumer(inner, self._doorbell)
-
-    def settle(self) -> None:
-        """Acknowledge the wake-up that the calling thread works on: its delivery is claimed."""
-        message = CurrentMessage.get_current_message()
-        if isinstance(message, _Wakeup):
-            message.settle()
+        self.doorbell.heard()
+        return _RungConsumer(self, inner, queue_name)
 
     def flush(self, queue_name: str) -> None:
         """Throw the wake-ups away; the deliveries are rung for again."""
@@ -144,11 +145,11 @@ class RungBroker(Broker):
 
     def join(self, queue_name: str, *, timeout: int | None = None) -> None:
         """Wait until nothing is running and nothing due; ``timeout`` in milliseconds."""
-        self._table.join(queue_name, timeout=timeout)
+        self.table.join(queue_name, timeout=timeout)
 
     def close(self) -> None:
         """Close the connections."""
-        self._table.close()
+        self.table.close()
         with suppress(Exception):
             self._bell.close()
 
@@ -159,53 +160,89 @@ def _closed(error: Exception) -> Exception:
     return closed
 
 
-class _Wakeup(MessageProxy):
-    """A message that knows where it came from, and is acknowledged once, there."""
-
-    def __init__(self, inner: MessageProxy, consumer: Consumer) -> None:
-        super().__init__(inner._message)
-        self.inner = inner
-        self._consumer = consumer
-        self._once = threading.Lock()
-        self._settled = False
-
-    def settle(self) -> None:
-        with self._once:
-            if self._settled:
-                return
-            self._settled = True
-        # A wake-up that cannot be acknowledged comes again, and finds nothing to claim.
-        with suppress(Exception):
-            self._consumer.ack(self.inner)
-
-
 class _RungConsumer(Consumer):
-    def __init__(self, inner: Consumer, doorbell: Doorbell) -> None:
-        self._inner = inner
-        self._doorbell = doorbell
+    """Takes wake-ups off the queue, claims what they stand for in one transaction, and hands the claims out.
+
+    All are acknowledged with the claim: what came of them is in the ledger. While no thread is free none is
+    taken, so that they stay for others.
+    """
+
+    def __init__(self, broker: RungBroker, inner: Consumer, queue_name: str) -> None:
+        self._broker = broker
+        self._inner: Any = inner
+        self._queue = queue_name
+        self._claims: deque[Claimed] = deque()
 
     def __next__(self) -> MessageProxy | None:
+        broker = self._broker
+        if not self._claims:
+            room = broker.table.inbox.room() if broker.may_claim() else 0
+            try:
+                if not room:
+                    self._stay_connected()
+                    broker.table.dispatcher.wait(BUSY)
+                    return None
+                wakeups = self._fetch(room)
+            except Exception as error:  # each client has errors of its own
+                broker.doorbell.lost(error)
+                raise _closed(error) from None
+            broker.doorbell.heard()
+            self._claims.extend(self._claim(wakeups))
+        return message_of(self._claims.popleft(), self._queue) if self._claims else None
+
+    def _fetch(self, room: int) -> list[MessageProxy]:
+        """What has arrived, at most ``room``; waits for the first one for as long as the client does."""
+        first = next(self._inner)
+        wakeups = [] if first is None else [first]
+        while first is not None and len(wakeups) < room and self._arrived():
+            more = next(self._inner)
+            if more is not None:
+                wakeups.append(more)
+        return wakeups
+
+    def _arrived(self) -> int:
+        """How many the client has received that were not asked for yet."""
+        if hasattr(self._inner, "message_cache"):
+            return len(self._inner.message_cache)
+        waiting: int = self._inner.channel.get_waiting_message_count()
+        return waiting
+
+    def _stay_connected(self) -> None:
+        """RabbitMQ closes the connection of a client that does not answer its heartbeats."""
+        connection = getattr(self._inner, "connection", None)
+        if connection is not None:
+            connection.process_data_events(0)
+
+    def _claim(self, wakeups: list[MessageProxy]) -> list[Claimed]:
+        table = self._broker.table
+        if not wakeups:
+            return []
         try:
-            message = next(self._inner)
-        except Exception as error:  # each client has errors of its own
-            self._doorbell.lost(error)
-            raise _closed(error) from None
-        self._doorbell.heard()
-        return None if message is None else _Wakeup(message, self._inner)
+            claims = list(table.dispatcher.claim_woken([wakeup.args[0] for wakeup in wakeups]).values())
+        except LedgerError as error:
+            # They are rung for again; the ledger's absence is no reason to keep them from others.
+            table.log.warning("ledger away: claiming nothing", error=error.message)
+            claims = []
+        for claim in claims:
+            table.inbox.add(claim)
+        for wakeup in wakeups:
+            # One that cannot be acknowledged comes again, and finds nothing to claim.
+            with suppress(Exception):
+                self._inner.ack(wakeup)
+        return claims
 
     def ack(self, message: MessageProxy) -> None:
-        """Acknowledge, if that was not done with the claim."""
-        if isinstance(message, _Wakeup):
-            message.settle()
+        """Nothing: it was acknowledged with the claim."""
 
     nack = ack
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Hand wake-ups back that no thread took up."""
-        with suppress(Exception):
-            self._inner.requeue([m.inner for m in messages if isinstance(m, _Wakeup)])
+        """Give claims back that no thread took up."""
+        table = self._broker.table
+        table.give_back(table.inbox.untaken([message.args[0] for message in messages]))
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; hand back what was fetched and not claimed, where the client can."""
+        self._claims.clear()
         with suppress(Exception):
             self._inner.close()

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from conveyor.ledger import rows
 from conveyor.ledger.database import Database
 from conveyor.ledger.health import lock
-from conveyor.ledger.prepared import Prepared
+from conveyor.ledger.prepared import Prepared, among
 from conveyor.ledger.records import AttemptOutcome, Claimed, DueDestination, Health, Placement, Status, Wanted
 from conveyor.ledger.schema import attempts, deliveries, health, jobs, payloads, workers
 from conveyor.ledger.transitions import Move, is_, move
@@ -52,11 +52,12 @@ _REGISTERED = Prepared(
     sa.select(workers.c.id).where(workers.c.id == sa.bindparam("worker")).with_for_update(read=True)
 )
 
-_RUNNING = (
+RUNNING = Prepared(
     sa.select(_D.destination, sa.func.count())
-    .where(is_(Status.DELIVERING), _D.destination.in_(sa.bindparam("ids", expanding=True)))
+    .where(is_(Status.DELIVERING), among(_D.destination, "ids"))
     .group_by(_D.destination)
 )
+"""How many of each destination are leased."""
 
 EARLIEST = (_D.next_attempt_at,)
 """The order in which a destination's due deliveries are taken."""
@@ -67,7 +68,7 @@ def is_due() -> tuple[sa.ColumnElement[bool], ...]:
     return is_(Status.PENDING), _D.next_attempt_at <= sa.bindparam("now")
 
 
-_TAKE = (
+_DUE_ROWS = (
     sa.select(
         *rows.JOB_COLUMNS,
         _D.id,
@@ -91,10 +92,12 @@ _TAKE = (
     )
     .order_by(*EARLIEST)
     .limit(sa.bindparam("room"))
+    .offset(0)  # or SQLite's dialect would ask for a parameter of its own
     .with_for_update(skip_locked=True, of=deliveries)
 )
 
-_TAKE_THESE = _TAKE.where(_D.id.in_(sa.bindparam("ids", expanding=True)))
+_TAKE = Prepared(_DUE_ROWS)
+_TAKE_THESE = Prepared(_DUE_ROWS.where(among(_D.id, "ids")))
 
 _CLAIM = Prepared(
     move(Move.CLAIM).values(
@@ -225,7 +228,7 @@ def _rooms(
     """How many rows of each destination may be taken now, and whether that one is a probe."""
     ids = [want.destination for want in wanted]
     known = lock(connection, ids)
-    running = {row[0]: row[1] for row in connection.execute(_RUNNING, {"ids": ids})}
+    running = {row[0]: row[1] for row in RUNNING.rows(connection, {"ids": ids})}
     for want in wanted:
         state = known[want.destination]
         leased = running.get(want.destination, 0)
@@ -244,9 +247,9 @@ def _rooms(
 def _take(connection: sa.Connection, want: Wanted, room: int, probe: bool, now: int) -> Iterable[Claimed]:
     values: dict[str, Any] = {"destination": want.destination, "now": now, "room": room}
     if want.only is None:
-        found = connection.execute(_TAKE, values)
+        found = _TAKE.run(connection, values)
     else:
-        found = connection.execute(_TAKE_THESE, {**values, "ids": want.only})
+        found = _TAKE_THESE.run(connection, {**values, "ids": list(want.only)})
     for row in found.all():
         ident, fence, attempt, cycle, failures, lost, throttled, path, conflict, state, look = row[
             rows.WIDTH :

@@ -27,6 +27,8 @@ class Database(abc.ABC):
     """
 
     name: str
+    remote: bool = False
+    """Each question costs a round trip: those that come together are better asked together."""
 
     @abc.abstractmethod
     def read(self) -> AbstractContextManager[sa.Connection]:
@@ -35,6 +37,11 @@ class Database(abc.ABC):
     @abc.abstractmethod
     def first(self, question: Prepared, values: Values) -> Sequence[Any] | None:
         """The first row of a single question, or None; cheaper than :meth:`read`, and raises the same."""
+
+    def ask(self, question: Prepared, values: Values) -> Sequence[Sequence[Any]]:
+        """All rows of a single question, as :meth:`first`."""
+        with self.read() as connection:
+            return question.run(connection, values).all()
 
     @abc.abstractmethod
     def write(self, durable: bool = False, *, quiet: bool = False) -> AbstractContextManager[sa.Connection]:

@@ -67,10 +67,16 @@ def _sqlite(error: sqlite3.Error, name: str) -> LedgerError:
     return kind(f"ledger {name} {what}", cure=cure)
 
 
-def _postgres(error: sqlalchemy.exc.DBAPIError, name: str) -> LedgerError:
-    state: str | None = getattr(error.orig, "sqlstate", None)
-    text = str(error.orig).strip().splitlines()
-    said = text[0] if text else type(error.orig).__name__
+def raised_by_driver(error: BaseException, name: str) -> LedgerError:
+    """As :func:`translated`, of what psycopg itself raised.
+
+    Args:
+        error: A ``psycopg.Error``.
+        name: The database as people know it.
+    """
+    state: str | None = getattr(error, "sqlstate", None)
+    text = str(error).strip().splitlines()
+    said = text[0] if text else type(error).__name__
     cures: dict[str, tuple[str, str]] = {
         "28": ("refuses the login", "check user and password in `ledger:`"),
         "3D": ("does not exist", "create the database, then run `conveyor migrate`"),
@@ -80,7 +86,8 @@ def _postgres(error: sqlalchemy.exc.DBAPIError, name: str) -> LedgerError:
     if state is not None and state[:2] in cures:
         what, cure = cures[state[:2]]
         return LedgerError(f"ledger {name} {what}", cure=cure)
-    if isinstance(error, sqlalchemy.exc.OperationalError) or (state or "")[:2] in {
+    operational = "OperationalError" in {kind.__name__ for kind in type(error).__mro__}
+    if operational or (state or "")[:2] in {
         "08",
         "40",
         "53",
@@ -105,5 +112,5 @@ def translated(error: BaseException, name: str) -> LedgerError:
     if isinstance(cause, sqlite3.Error):
         return _sqlite(cause, name)
     if isinstance(error, sqlalchemy.exc.DBAPIError):
-        return _postgres(error, name)
+        return raised_by_driver(error.orig or error, name)
     return LedgerUnavailable(f"ledger {name} is too busy: {error}", cure="lower workers.threads")

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from conveyor.ledger import rows
 from conveyor.ledger.database import Database, insert_missing
+from conveyor.ledger.prepared import Prepared, among
 from conveyor.ledger.records import OPEN, Block, BlockReason
 from conveyor.ledger.records import Health as HealthRecord
 from conveyor.ledger.schema import deliveries, health
@@ -17,7 +18,9 @@ _CHUNK = 500
 _IDS = health.c.destination.in_(sa.bindparam("ids", expanding=True))
 _ALL = sa.select(*rows.HEALTH_COLUMNS)
 _SOME = _ALL.where(_IDS)
-_LOCK = _SOME.order_by(health.c.destination).with_for_update()
+_LOCK = Prepared(
+    _ALL.where(among(health.c.destination, "ids")).order_by(health.c.destination).with_for_update()
+)
 
 _NO_BLOCK = {
     "block_reason": None,
@@ -175,9 +178,9 @@ def ensure(connection: sa.Connection, ids: Collection[str]) -> None:
 
 def lock(connection: sa.Connection, ids: Collection[str]) -> dict[str, HealthRecord]:
     """Lock the health rows of destinations, in one order for all, making those that are missing."""
-    found = connection.execute(_LOCK, {"ids": sorted(ids)}).all()
+    found = _LOCK.run(connection, {"ids": sorted(ids)}).all()
     if len(found) < len(set(ids)):
         known = {row[0] for row in found}
         ensure(connection, sorted(set(ids) - known))
-        found = connection.execute(_LOCK, {"ids": sorted(ids)}).all()
+        found = _LOCK.run(connection, {"ids": sorted(ids)}).all()
     return {row[0]: rows.health_from(row) for row in found}

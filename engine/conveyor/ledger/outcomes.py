@@ -13,16 +13,16 @@ from conveyor.ledger import rows
 from conveyor.ledger.cleanups import enqueue
 from conveyor.ledger.database import Database
 from conveyor.ledger.health import lock
-from conveyor.ledger.prepared import Prepared
+from conveyor.ledger.prepared import Prepared, among
 from conveyor.ledger.records import AttemptOutcome, AttemptReport, Block, Health, Status
 from conveyor.ledger.schema import attempts, deliveries, health
 from conveyor.ledger.transitions import Move, is_, move
 
 _D = deliveries.c
 
-_HELD = (
+_HELD = Prepared(
     sa.select(_D.id, _D.fence, _D.probe, _D.state, _D.revision)
-    .where(_D.id.in_(sa.bindparam("ids", expanding=True)), is_(Status.DELIVERING))
+    .where(among(_D.id, "ids"), is_(Status.DELIVERING))
     .order_by(_D.id)
     .with_for_update()
 )
@@ -115,8 +115,8 @@ class Outcomes:
         if not reports:
             return set()
         with self._database.write(quiet=True) as connection:
-            found = connection.execute(_HELD, {"ids": [report.delivery_id for report in reports]})
-            held = {row[0]: row for row in found.all()}
+            found = _HELD.rows(connection, {"ids": [report.delivery_id for report in reports]})
+            held = {row[0]: row for row in found}
             mine = sorted(
                 (r for r in reports if r.delivery_id in held and held[r.delivery_id][1] == r.fence),
                 key=lambda report: report.delivery_id,

@@ -3,17 +3,26 @@
 SQLAlchemy's own path works out the parameters of each row anew, which takes as long as SQLite needs to carry
 the row out. A :class:`Prepared` statement hands plain values straight to the driver. What SQLAlchemy would
 have converted, the caller converts: enums to their value.
+
+PostgreSQL carries a statement out for all rows at once: they travel as one JSON text, which the statement
+joins with, so that it is parsed and planned once and not for each row.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import visitors
 
 Values = Mapping[str, Any]
+
+_PARAMETER = re.compile(r"%\((\w+)\)s(?:::(\w+))?")
+_TYPES = {bool: "boolean", int: "bigint", str: "text"}
 
 
 class Prepared:
@@ -23,11 +32,12 @@ class Prepared:
         statement: Without expanding parameters (``IN``).
     """
 
-    __slots__ = ("_statement", "_texts")
+    __slots__ = ("_joined", "_statement", "_texts")
 
     def __init__(self, statement: sa.Select[Any] | sa.Insert | sa.Update) -> None:
         self._statement = statement
         self._texts: dict[str, str] = {}
+        self._joined: str | None = None
 
     def text(self, dialect: sa.Dialect) -> str:
         """The statement as the driver takes it."""
@@ -38,15 +48,98 @@ class Prepared:
 
     def run(self, connection: sa.Connection, values: Values) -> sa.CursorResult[Any]:
         """Execute once."""
-        return connection.exec_driver_sql(self.text(connection.dialect), values)
+        return connection.exec_driver_sql(*self.ready(connection.dialect, values))
+
+    def ready(self, dialect: sa.Dialect, values: Values) -> tuple[str, Values]:
+        """The statement and its values as the driver takes them."""
+        text = self.text(dialect)
+        if not any(isinstance(value, list) for value in values.values()):
+            return text, values
+        if dialect.name != "postgresql":
+            return _spread(text, values)
+        return text, {
+            name: json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+
+    def rows(self, connection: sa.Connection, values: Values) -> Sequence[Sequence[Any]]:
+        """All rows of a question."""
+        return self.run(connection, values).all()
 
     def run_each(self, connection: sa.Connection, rows: Sequence[Values]) -> int:
-        """Execute for each of ``rows``, at least one; returns how many database rows were changed."""
+        """Execute for each of ``rows``, at least one; returns how many database rows were changed.
+
+        No two of them may concern the same database row.
+        """
+        if len(rows) > 1 and connection.dialect.name == "postgresql":
+            if self._joined is None:
+                self._joined = _joined(self.text(connection.dialect), rows[0])
+            values = {"rows": json.dumps(rows, ensure_ascii=False)}
+            return connection.exec_driver_sql(self._joined, values).rowcount
         return connection.exec_driver_sql(self.text(connection.dialect), rows).rowcount
 
     def _compile(self, dialect: sa.Dialect) -> str:
         inlined = visitors.cloned_traverse(self._statement, {}, {"bindparam": _inline})
         return str(inlined.compile(dialect=dialect, compile_kwargs={"render_postcompile": True}))
+
+
+class among(sa.ColumnElement[bool]):  # noqa: N801 -- reads like a function of SQLAlchemy's
+    """``column IN (…)`` in a :class:`Prepared` statement; the parameter's value is a list of texts.
+
+    PostgreSQL gets it as one JSON text, so that the statement is the same for any length; SQLite, which plans
+    in no time, as a parameter for each.
+
+    Args:
+        column: Of text.
+        name: The parameter's.
+    """
+
+    inherit_cache = False
+    type: Any = sa.types.NullType()  # a boolean would be compared with 1, which no index serves
+
+    def __init__(self, column: sa.ColumnElement[Any], name: str) -> None:
+        self.column = column
+        self.parameter: sa.BindParameter[str] = sa.bindparam(name, type_=sa.Text)
+        self.parameter.required = False  # its value comes with each run
+
+
+@compiles(among)
+def _among(element: among, compiler: Any, **options: Any) -> str:
+    column, values = (compiler.process(each, **options) for each in (element.column, element.parameter))
+    return f"{column} IN ({values})"
+
+
+@compiles(among, "postgresql")
+def _among_postgres(element: among, compiler: Any, **options: Any) -> str:
+    column, values = (compiler.process(each, **options) for each in (element.column, element.parameter))
+    return f"{column} = ANY (ARRAY(SELECT json_array_elements_text(CAST({values} AS json))))"
+
+
+def _spread(text: str, values: Values) -> tuple[str, Values]:
+    """Lists as one parameter for each of their values."""
+    spread: dict[str, Any] = {}
+    for name, value in values.items():
+        if not isinstance(value, list):
+            spread[name] = value
+            continue
+        names = [f"{name}_{number}" for number in range(len(value))]
+        spread.update(zip(names, value, strict=True))
+        text = text.replace(f"(:{name})", f"({', '.join(f':{each}' for each in names) or 'NULL'})")
+    return text, spread
+
+
+def _joined(text: str, row: Values) -> str:
+    """An INSERT or UPDATE of one row as one of all rows of a JSON array."""
+    types: dict[str, str] = {}
+    for name, told in _PARAMETER.findall(text):
+        types[name] = told or types.get(name) or _TYPES[type(row[name])]
+    columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
+    source = f" FROM json_to_recordset(%(rows)s::json) AS v ({columns})"
+    text = _PARAMETER.sub(r"v.\1", text)
+    if text.startswith("UPDATE"):
+        return text.replace(" WHERE ", f"{source} WHERE ", 1)
+    head, _, values = text.partition(" VALUES (")
+    return f"{head} SELECT {values.removesuffix(')')}{source}"
 
 
 def _inline(parameter: sa.BindParameter[Any]) -> None:

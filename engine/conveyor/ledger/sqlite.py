@@ -105,8 +105,9 @@ class SqliteDatabase(Database):
         except IndexError:
             asker = self._asker()
         try:
-            text = question.text(self._readers.dialect)
-            found: list[tuple[Any, ...]] = asker.execute(text, values).fetchall()
+            found: list[tuple[Any, ...]] = asker.execute(
+                *question.ready(self._readers.dialect, values)
+            ).fetchall()
         except sqlite3.Error as error:
             raise translated(error, self.name) from error
         finally:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from conveyor.contract import ConflictPolicy
 from conveyor.ledger.database import Database
 from conveyor.ledger.grouping import Grouped
-from conveyor.ledger.prepared import Prepared
+from conveyor.ledger.prepared import Prepared, among
 from conveyor.ledger.records import Status
 from conveyor.ledger.schema import deliveries, jobs
 from conveyor.ledger.transitions import is_
@@ -18,6 +18,7 @@ _D = deliveries.c
 _MINE = (_D.id == sa.bindparam("b_id"), _D.fence == sa.bindparam("b_fence"), is_(Status.DELIVERING))
 _SAVE = Prepared(sa.update(deliveries).where(*_MINE).values(state=sa.bindparam("b_state")))
 _OWNS = Prepared(sa.select(_D.id).where(*_MINE))
+_HELD = Prepared(sa.select(_D.id, _D.fence).where(among(_D.id, "ids"), is_(Status.DELIVERING)))
 _SUPERSEDED = (
     sa.select(_D.id)
     .join(jobs, jobs.c.id == _D.job_id)
@@ -43,6 +44,7 @@ class States:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._save = Grouped(self._save_all)
+        self._held = Grouped(self._owns_all)
 
     def save(self, delivery_id: str, fence: int, blob: bytes | None) -> bool:
         """Replace the saved state, durably, before returning; None clears it.
@@ -64,7 +66,14 @@ class States:
 
     def owns(self, delivery_id: str, fence: int) -> bool:
         """Whether the delivery is still held under this fence."""
+        if self._database.remote:
+            return self._held((delivery_id, fence))
         return self._database.first(_OWNS, {"b_id": delivery_id, "b_fence": fence}) is not None
+
+    def _owns_all(self, group: Sequence[tuple[str, int]]) -> list[bool]:
+        found = self._database.ask(_HELD, {"ids": [ident for ident, _ in group]})
+        held = {(row[0], row[1]) for row in found}
+        return [claim in held for claim in group]
 
     def superseded(self, destination: str, path: str, created_at: int, job_id: str) -> bool:
         """Whether a job submitted later has already been delivered to this path under ``overwrite``.
