@@ -15,13 +15,15 @@ from conveyor_connectors.box.spec import SPEC as BOX
 from conveyor_connectors.dropbox.provider import PROVIDER as DROPBOX_ACCOUNTS
 from conveyor_connectors.dropbox.spec import SPEC as DROPBOX
 from conveyor_connectors.ftp.spec import SPECS as FTP
+from conveyor_connectors.onedrive.provider import PROVIDER as MICROSOFT_ACCOUNTS
+from conveyor_connectors.onedrive.spec import SPEC as ONEDRIVE
 from conveyor_connectors.s3.spec import SPEC as S3
 from conveyor_connectors.webdav.spec import SPEC as WEBDAV
 from conveyor_connectors.webhook.spec import SPEC as WEBHOOK
 
-SPECS: tuple[ConnectorSpec, ...] = (WEBHOOK, S3, AZURE_BLOB, BOX, DROPBOX, *FTP, WEBDAV)
+SPECS: tuple[ConnectorSpec, ...] = (WEBHOOK, S3, AZURE_BLOB, BOX, DROPBOX, ONEDRIVE, *FTP, WEBDAV)
 
-PROVIDERS: tuple[OAuthProvider, ...] = (BOX_ACCOUNTS, DROPBOX_ACCOUNTS)
+PROVIDERS: tuple[OAuthProvider, ...] = (BOX_ACCOUNTS, DROPBOX_ACCOUNTS, MICROSOFT_ACCOUNTS)
 
 
 @hookimpl

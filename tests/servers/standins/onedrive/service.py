@@ -197,7 +197,8 @@ class OneDrive(SignIn, Sessions):
         if "description" in item and self.drive.business:
             raise failed(400, "invalidRequest", "description is only for OneDrive Personal.")
         self._check_tags(request, self.drive.child(parent, name))
-        return self.open_session(parent, name, self._behavior(item.get(BEHAVIOR), self.session_default), body)
+        behavior = self._behavior(item.get(BEHAVIOR), self.session_default)
+        return self.open_session(request, parent, name, behavior, body)
 
     @item_route("GET", "/content")
     def get_content(self, request: Request) -> Answer:
@@ -313,7 +314,7 @@ class OneDrive(SignIn, Sessions):
         self._enter(request, WRITE)
         body = asked("commitSession", request)
         parent = self._item(request)
-        session = self.session(body["@microsoft.graph.sourceUrl"].removeprefix(self.url + "/up/"))
+        session = self.session(body["@microsoft.graph.sourceUrl"].rpartition("/up/")[2])
         self._check_tags(
             request, self.drive.child(parent, body["name"]) if "If-Match" in request.headers else None
         )

@@ -8,7 +8,7 @@ import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from servers.standins.kit import StandIn, route
 from servers.standins.messages import Answer, Request
@@ -52,7 +52,9 @@ class Sessions(StandIn):
         super().__init__(**options)
         self.sessions: dict[str, Session] = {}
 
-    def open_session(self, parent: Item, name: str, behavior: str, asked: dict[str, Any]) -> Answer:
+    def open_session(
+        self, request: Request, parent: Item, name: str, behavior: str, asked: dict[str, Any]
+    ) -> Answer:
         """Answer createUploadSession; on business the session holds the name (onedrive-api-docs#747)."""
         item = asked.get("item", {})
         with self.lock:
@@ -69,7 +71,9 @@ class Sessions(StandIn):
                 asked.get("deferCommit", False), item.get("fileSystemInfo", {}),
             )  # fmt: skip
             self.sessions[token] = session
-        return described("uploadSession", {"uploadUrl": f"{self.url}/up/{token}", **self._status(session)})
+        # By the name that the client came by, so that a proxy in between stays in between.
+        where = f"{self.url.partition('://')[0]}://{request.headers['Host']}/up/{token}"
+        return described("uploadSession", {"uploadUrl": where, **self._status(session)})
 
     def _living(self) -> list[Session]:
         for session in [s for s in self.sessions.values() if s.until < self.now()]:
@@ -118,14 +122,23 @@ class Sessions(StandIn):
         """Bytes in order; the last ones make the file."""
         session = self._addressed(request)
         with session.lock:
+            self._range(session, request)
+        with tempfile.TemporaryFile(dir=self.folder) as kept:
+            for block in request.body.blocks():
+                kept.write(block)
+            kept.seek(0)
+            return self._taken(session, request, kept)
+
+    def _taken(self, session: Session, request: Request, kept: IO[bytes]) -> Answer:
+        """A whole fragment, if it is still the next one: a slow sender keeps nobody else from sending."""
+        with session.lock:
             first, last, total = self._range(session, request)
             digests = session.digests.copy()
             with session.path.open("r+b") as file:
                 file.seek(first)
-                for block in request.body.blocks():
+                while block := kept.read(1 << 20):
                     file.write(block)
                     digests.update(block)
-            # Only now: of a request that was cut, every byte is ignored.
             session.digests, session.total = digests, total
             if last + 1 < total:
                 session.uneven = session.uneven or bool((last + 1 - first) % UNIT)

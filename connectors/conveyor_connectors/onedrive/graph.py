@@ -1,0 +1,163 @@
+"""Requests to Graph, for one attempt: tokens from the ledger, time limits, errors of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from conveyor.contract import AttemptContext, ConnectorEnv, DeliveryError, ErrorKind, Token, TokenSource
+from conveyor.kit.errors import from_transport
+from conveyor.kit.sessions import CONNECT_TIMEOUT, READ_TIMEOUT, make_session
+from conveyor_connectors.onedrive.errors import from_answer
+from conveyor_connectors.onedrive.options import OneDriveOptions
+
+if TYPE_CHECKING:
+    from requests import Response
+
+AGENT = "NONISV|Conveyor|Conveyor/1.0"
+"""Traffic that says who it is is throttled later
+(https://learn.microsoft.com/sharepoint/dev/general-development/how-to-avoid-getting-throttled-or-blocked-in-sharepoint-online)."""
+
+BEHAVIOR = "@microsoft.graph.conflictBehavior"
+
+
+class Wire:
+    """One connector's connections and tokens."""
+
+    def __init__(self, options: OneDriveOptions, env: ConnectorEnv) -> None:
+        if env.tokens is None:
+            raise DeliveryError(ErrorKind.CONFIG, "onedrive has no sign-in here")
+        self.tokens: TokenSource = env.tokens
+        self.session = make_session(env.network)
+        self.session.headers["User-Agent"] = AGENT
+        self.base = options.graph_url.rstrip("/")
+        self.drive = options.drive
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.session.close()
+
+
+class Graph:
+    """Requests of one attempt.
+
+    Args:
+        wire: To send by.
+        context: None of them waits longer than it may take.
+    """
+
+    def __init__(self, wire: Wire, context: AttemptContext) -> None:
+        self._wire = wire
+        self._context = context
+
+    def ask(
+        self,
+        doing: str,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """One request about the drive, its answer's document; {} for none.
+
+        Args:
+            doing: For the message: ``"look at the file"``.
+            method: HTTP method.
+            path: Below the drive's address, as :func:`item` makes it.
+            json: Sent.
+            query, headers: Added.
+
+        Raises:
+            DeliveryError: Anything but a success.
+        """
+
+        def send(token: Token) -> Response:
+            return self._wire.session.request(
+                method,
+                self._wire.base + self._wire.drive + path,
+                json=json,
+                params=query,
+                headers={**(headers or {}), "Authorization": token.bearer},
+                timeout=self._patience(),
+                allow_redirects=False,
+            )
+
+        answer = self._answered(doing, send)
+        return answer.json() if answer.content else {}
+
+    def _answered(self, doing: str, send: Callable[[Token], Response]) -> Response:
+        try:
+            token = self._wire.tokens.token()
+            answer = send(token)
+            if answer.status_code == 401:
+                answer = send(self._wire.tokens.rejected(token))
+        except DeliveryError:
+            raise
+        except Exception as error:
+            raise from_transport(error, doing) from None
+        if not 200 <= answer.status_code < 300:
+            raise from_answer(answer, doing)
+        return answer
+
+    def put(self, doing: str, path: str, query: Mapping[str, str], data: bytes) -> Any:
+        """A small body to the drive; its answer's document."""
+
+        def send(token: Token) -> Response:
+            self._context.before_commit()
+            return self._wire.session.put(
+                self._wire.base + self._wire.drive + path,
+                data=data,
+                params=query,
+                headers={"Authorization": token.bearer, "Content-Type": "application/octet-stream"},
+                timeout=self._patience(),
+                allow_redirects=False,
+            )
+
+        return self._answered(doing, send).json()
+
+    def upload(
+        self,
+        doing: str,
+        method: str,
+        url: str,
+        *,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        sent: Callable[[], bool] | None = None,
+    ) -> Response:
+        """One request to a session's own address, which is a secret and refuses a token.
+
+        Raises:
+            DeliveryError: No answer, or a refusal.
+        """
+        try:
+            answer = self._wire.session.request(
+                method, url, data=data, headers=headers, timeout=self._patience(), allow_redirects=False
+            )
+        except DeliveryError:
+            raise
+        except Exception as error:
+            raise from_transport(error, doing, sent=bool(sent and sent())) from None
+        if 200 <= answer.status_code < 300:
+            return answer
+        if answer.status_code == 404:
+            raise DeliveryError(
+                ErrorKind.SESSION_LOST,
+                f"could not {doing}: the session is gone",
+                code="uploadSessionNotFound",
+            )
+        raise from_answer(answer, doing, sent=bool(sent and sent()))
+
+    def _patience(self) -> tuple[float, float]:
+        left = max(0.1, self._context.remaining())
+        return min(CONNECT_TIMEOUT, left), min(READ_TIMEOUT, left)
+
+
+def item(folder: str, name: str | None = None, ending: str = "") -> str:
+    """The address of an item by its id, or by a name below it (graph/onedrive-addressing-driveitems)."""
+    if name is None:
+        return f"/items/{folder}{ending}"
+    return f"/items/{folder}:/{quote(name, safe='')}" + (f":{ending}" if ending else "")

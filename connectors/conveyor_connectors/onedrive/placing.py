@@ -1,0 +1,224 @@
+"""The conflict policies: under which name a parcel is stored, and what to do about what stands there."""
+
+from __future__ import annotations
+
+from conveyor.contract import (
+    AttemptContext,
+    ConflictPolicy,
+    DeliveryError,
+    ErrorKind,
+    Parcel,
+    Receipt,
+    State,
+    Target,
+)
+from conveyor.kit.folders import Folders
+from conveyor.kit.naming import candidates, length
+from conveyor_connectors.onedrive.drive import Drive, Stored, missing, pause
+from conveyor_connectors.onedrive.options import OneDriveOptions
+from conveyor_connectors.onedrive.sessions import FAIL, REPLACE, Sessions, Taken, Upload
+from conveyor_connectors.onedrive.spec import MAX_SIZE, NAMES
+
+LOOKS = 5
+"""How often a hash that is not made yet is looked for, half a second apart."""
+
+
+class Placer:
+    """Stores parcels by their conflict policy."""
+
+    def __init__(self, drive: Drive, folders: Folders, options: OneDriveOptions) -> None:
+        self._drive = drive
+        self._folders = folders
+        self._levels = options.levels
+        self._sessions = Sessions(drive, options.fragment_size)
+
+    def parents(self, target: Target) -> tuple[str, ...]:
+        """The folders above a file, from the drive's root on."""
+        return (*self._levels, *target.parents)
+
+    def place(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
+        """Store the parcel, or say why not.
+
+        Raises:
+            DeliveryError: as the contract says; CONFLICT under ``fail``.
+        """
+        check_names(target)
+        if parcel.size > MAX_SIZE:
+            raise DeliveryError(ErrorKind.TOO_LARGE, "OneDrive takes files of at most 250 GB")
+        above = self.parents(target)
+        folder = self._folders.ensure(above, context)
+        try:
+            return self._in(folder, parcel, target, context)
+        except DeliveryError as error:
+            if not missing(error) or not above:
+                raise
+        # Somebody has moved or deleted a folder since it was remembered.
+        self._folders.forget(above)
+        return self._in(self._folders.ensure(above, context), parcel, target, context)
+
+    def _in(self, folder: str, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
+        if target.conflict is ConflictPolicy.OVERWRITE:
+            try:
+                made = self._store(folder, target.path, REPLACE, parcel, context)
+            except Taken:
+                text = f"a folder is called {target.name} where the file should be"
+                raise DeliveryError(ErrorKind.NAME, text) from None
+            return self.receipt(self._checked(made, parcel, context), parcel, target.path, target)
+        earlier = dict(context.state)
+        for path in candidates(parcel, target, context, NAMES):
+            if context.state.get("path") != path:
+                context.save(path=path)  # before the create: a retry that meets its own file knows it
+            try:
+                made = self._store(folder, path, FAIL, parcel, context)
+            except Taken:
+                there = self._drive.look(folder, path.rpartition("/")[2])
+                if isinstance(there, Stored) and self.own(there, path, parcel, earlier):
+                    return self.receipt(there, parcel, path, target)
+                if target.conflict is not ConflictPolicy.RENAME:
+                    return self._leave(there, target)
+            else:
+                return self.receipt(self._checked(made, parcel, context), parcel, path, target)
+        raise DeliveryError(ErrorKind.CONFLICT, f"every name tried for {target.path} is taken")
+
+    def own(self, there: Stored, path: str, parcel: Parcel, state: State) -> bool:
+        """Whether an earlier attempt of this delivery has made it."""
+        upload = Upload.load(state)
+        began = upload is not None and upload.path == path and upload.behavior == FAIL
+        if began and (there.rewritten or there.holds(parcel)):
+            return True
+        return state.get("path") == path and (there.written_for(parcel) or parcel.size == there.size == 0)
+
+    def _leave(self, there: Stored | str | None, target: Target) -> Receipt:
+        if target.conflict is ConflictPolicy.FAIL:
+            raise DeliveryError(ErrorKind.CONFLICT, f"{target.path} exists already")
+        file = there if isinstance(there, Stored) else None
+        return Receipt(
+            reference=f"item {file.id}" if file else target.path,
+            size=file.size if file else None,
+            verified="skipped",
+            version=file.etag if file else None,
+            path=target.path,
+            skipped=True,
+        )
+
+    # --- storing ---------------------------------------------------------------------------------
+
+    def _store(
+        self, folder: str, path: str, behavior: str, parcel: Parcel, context: AttemptContext
+    ) -> Stored:
+        if not parcel.size:
+            try:
+                return self._drive.empty(folder, path.rpartition("/")[2], behavior)
+            except DeliveryError as error:
+                if error.code == "nameAlreadyExists":
+                    raise Taken from None
+                raise
+        for last in (False, True):
+            saved = Upload.load(context.state)
+            try:
+                if saved is not None and saved.folder == folder and saved.behavior == behavior:
+                    return self._continue(saved, path, parcel, context)
+                if saved is not None:
+                    self._drop(saved, context)
+                upload = self._sessions.begin(parcel, folder, path, behavior, context)
+                return self._sent(upload, parcel, context, resumed=False)
+            except DeliveryError as error:
+                if error.kind is not ErrorKind.SESSION_LOST or last:
+                    raise
+                saved = Upload.load(context.state)
+            # The session has ended: by our own last fragment, whose answer was lost, or by its age.
+            context.save(session=None)
+            there = self._drive.look(folder, path.rpartition("/")[2])
+            if isinstance(there, Stored) and (
+                self.own(there, path, parcel, {"session": _plain(saved), "path": path})
+                or (behavior == REPLACE and there.written_for(parcel))
+            ):
+                return there
+            context.log.info("the upload session is gone; beginning again")
+        raise AssertionError("unreachable")
+
+    def _continue(self, saved: Upload, path: str, parcel: Parcel, context: AttemptContext) -> Stored:
+        """A session of an earlier attempt, or of the name tried before this one."""
+        if saved.path == path:
+            return self._sent(saved, parcel, context, resumed=True)
+        made = self._sessions.commit_as(saved, path, context)
+        context.save(session=None)
+        return made
+
+    def _sent(self, upload: Upload, parcel: Parcel, context: AttemptContext, *, resumed: bool) -> Stored:
+        try:
+            return self._sessions.send(parcel, upload, context, resumed=resumed)
+        except DeliveryError as error:
+            if error.code == "nameAlreadyExists":  # taken since the session began; it stays
+                raise Taken from None
+            raise
+
+    def _drop(self, upload: Upload, context: AttemptContext) -> None:
+        self._sessions.abandon(upload)
+        context.save(session=None)
+
+    def _checked(self, made: Stored, parcel: Parcel, context: AttemptContext) -> Stored:
+        """The file as the service reports it, which must be what was sent.
+
+        Raises:
+            DeliveryError: INTEGRITY; the file is removed.
+        """
+        for _ in range(LOOKS):
+            if made.hash is not None or made.rewritten:
+                break
+            pause(0.5, context)
+            made = self._drive.by_id(made.id)
+        if made.rewritten or made.holds(parcel):
+            return made
+        self._drive.delete(made.id)
+        text = f"OneDrive holds {made.size} bytes with quickXorHash {made.hash}, not what was sent"
+        raise DeliveryError(ErrorKind.INTEGRITY, text)
+
+    def receipt(self, made: Stored, parcel: Parcel, path: str, target: Target) -> Receipt:
+        """What the folder holds now."""
+        same = made.hash == parcel.digests["quickxor"]
+        extra = {"item_id": made.id}
+        if made.rewritten and not same:
+            return self._received(made, path, target, "accepted", extra | {"rewritten": "by SharePoint"})
+        return self._received(made, path, target, "quickxor" if same else "size", extra)
+
+    def _received(
+        self, made: Stored, path: str, target: Target, verified: str, extra: dict[str, str]
+    ) -> Receipt:
+        return Receipt(
+            reference=f"item {made.id}",
+            size=made.size,
+            digest=f"quickxor:{made.hash}" if made.hash else None,
+            verified=verified,
+            version=made.etag or None,
+            path=path,
+            renamed=path != target.path,
+            extra=extra,
+        )
+
+
+def _plain(upload: Upload | None) -> dict[str, str] | None:
+    if upload is None:
+        return None
+    return {"url": upload.url, "folder": upload.folder, "path": upload.path, "behavior": upload.behavior}
+
+
+def check_names(target: Target) -> None:
+    """Refuse before any request what OneDrive would refuse.
+
+    Raises:
+        DeliveryError: NAME.
+    """
+    if length(target.path, NAMES.unit) > NAMES.path_max:
+        raise DeliveryError(ErrorKind.NAME, f"the path has more than {NAMES.path_max} characters")
+    for segment in target.segments:
+        if not segment or segment in (".", ".."):
+            raise DeliveryError(ErrorKind.NAME, "the path has an empty level, . or ..")
+        if length(segment, NAMES.unit) > NAMES.segment_max:
+            raise DeliveryError(ErrorKind.NAME, f"a name has more than {NAMES.segment_max} characters")
+        plain = segment.lower()
+        bad = any(char in NAMES.forbidden or ord(char) < 32 for char in segment)
+        bad = bad or segment[0] in NAMES.forbidden_starts or segment[-1] in NAMES.forbidden_ends
+        bad = bad or plain in NAMES.reserved_exact or plain.partition(".")[0] in NAMES.reserved
+        if bad or any(part in plain for part in NAMES.forbidden_parts):
+            raise DeliveryError(ErrorKind.NAME, f"OneDrive takes no name like {segment[:60]!r}")
