@@ -27,5 +27,8 @@ class TestOneDriveForBusinessAtTheStandIn(ConnectorSuite):
     @pytest.fixture(scope="class")
     @classmethod
     def bench(cls) -> Iterator[Bench]:
-        with running(OneDrive(kind="business")) as standin, onedrive_bench.bench(standin) as bench:
-            yield bench
+        held = "an open session holds its name: the second writer is told to try again, and then loses"
+        exempt = {"test_fail_lets_one_of_two_win": held}
+        with running(OneDrive(kind="business")) as standin:
+            with onedrive_bench.bench(standin, exempt=exempt) as bench:
+                yield bench

@@ -59,17 +59,17 @@ class Placer:
     def _in(self, folder: str, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
         if target.conflict is ConflictPolicy.OVERWRITE:
             try:
-                made = self._store(folder, target.path, REPLACE, parcel, context)
+                made = self._store(folder, target.path, REPLACE, parcel, context, patient=True)
             except Taken:
                 text = f"a folder is called {target.name} where the file should be"
                 raise DeliveryError(ErrorKind.NAME, text) from None
             return self.receipt(self._checked(made, parcel, context), parcel, target.path, target)
-        earlier = dict(context.state)
+        earlier, patient = dict(context.state), target.conflict is not ConflictPolicy.RENAME
         for path in candidates(parcel, target, context, NAMES):
             if context.state.get("path") != path:
                 context.save(path=path)  # before the create: a retry that meets its own file knows it
             try:
-                made = self._store(folder, path, FAIL, parcel, context)
+                made = self._store(folder, path, FAIL, parcel, context, patient=patient)
             except Taken:
                 there = self._drive.look(folder, path.rpartition("/")[2])
                 if isinstance(there, Stored) and self.own(there, path, parcel, earlier):
@@ -104,7 +104,14 @@ class Placer:
     # --- storing ---------------------------------------------------------------------------------
 
     def _store(
-        self, folder: str, path: str, behavior: str, parcel: Parcel, context: AttemptContext
+        self,
+        folder: str,
+        path: str,
+        behavior: str,
+        parcel: Parcel,
+        context: AttemptContext,
+        *,
+        patient: bool,
     ) -> Stored:
         if not parcel.size:
             try:
@@ -120,7 +127,7 @@ class Placer:
                     return self._continue(saved, path, parcel, context)
                 if saved is not None:
                     self._drop(saved, context)
-                upload = self._sessions.begin(parcel, folder, path, behavior, context)
+                upload = self._sessions.begin(parcel, folder, path, behavior, context, patient=patient)
                 return self._sent(upload, parcel, context, resumed=False)
             except DeliveryError as error:
                 if error.kind is not ErrorKind.SESSION_LOST or last:

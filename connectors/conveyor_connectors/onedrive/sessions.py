@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, State
 from conveyor.kit.bodies import Body, Counting, Publishing
-from conveyor_connectors.onedrive.drive import Drive, Stored, stamp, stored
+from conveyor_connectors.onedrive.drive import Drive, Stored, pause, stamp, stored
 from conveyor_connectors.onedrive.graph import BEHAVIOR, item
 
+HELD = 10.0
+"""Seconds that another upload of the same name may take to end, where it holds the name (business)."""
 FAIL, REPLACE = "fail", "replace"
 _START = re.compile(r"(\d+)-")
 
@@ -63,24 +66,32 @@ class Sessions:
             Taken: The name is in use.
             DeliveryError: TRANSIENT, when somebody else's session holds the name.
         """
-        name, time = path.rpartition("/")[2], stamp(parcel.submitted_at)
-        times = {"createdDateTime": time, "lastModifiedDateTime": time}
+        name, when = path.rpartition("/")[2], stamp(parcel.submitted_at)
+        times = {"createdDateTime": when, "lastModifiedDateTime": when}
         body = {"item": {BEHAVIOR: behavior, "name": name, "fileSystemInfo": times}}
-        try:
-            made = self._graph.ask(
-                "begin the upload", "POST", item(folder, name, "/createUploadSession"), json=body
-            )
-        except DeliveryError as error:
-            if error.code != "nameAlreadyExists":
-                raise
-            if self._drive.look(folder, name) is not None:
-                raise Taken from None
-            text = f"another upload that is not finished holds the name {name}"
-            hint = "It ends by itself within days; Microsoft gives no way to see it."
-            raise DeliveryError(ErrorKind.TRANSIENT, text, hint=hint, code=error.code) from None
+        made = self._begun(folder, name, body, context, patient=patient)
         upload = Upload(str(made["uploadUrl"]), folder, path, behavior)
         context.save(session=asdict(upload))
         return upload
+
+    def _begun(self, folder: str, name: str, body: Any, context: AttemptContext, *, patient: bool) -> Any:
+        """The answer to createUploadSession; waits a little for another upload of the same name to end."""
+        end = time.monotonic() + HELD
+        while True:
+            try:
+                return self._graph.ask(
+                    "begin the upload", "POST", item(folder, name, "/createUploadSession"), json=body
+                )
+            except DeliveryError as error:
+                if error.code != "nameAlreadyExists":
+                    raise
+            if self._drive.look(folder, name) is not None or not patient:
+                raise Taken
+            if time.monotonic() > end:
+                text = f"another upload that is not finished holds the name {name}"
+                hint = "It ends by itself within days; Microsoft gives no way to see it."
+                raise DeliveryError(ErrorKind.TRANSIENT, text, hint=hint, code="nameAlreadyExists")
+            pause(0.5, context)
 
     def send(self, parcel: Parcel, upload: Upload, context: AttemptContext, *, resumed: bool) -> Stored:
         """Send what is missing; the last fragment makes the file.
