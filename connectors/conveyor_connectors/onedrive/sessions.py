@@ -59,8 +59,24 @@ class Sessions:
         self._graph = drive.graph
         self._fragment = fragment
 
-    def begin(self, parcel: Parcel, folder: str, path: str, behavior: str, context: AttemptContext) -> Upload:
+    def begin(
+        self,
+        parcel: Parcel,
+        folder: str,
+        path: str,
+        behavior: str,
+        context: AttemptContext,
+        *,
+        patient: bool,
+    ) -> Upload:
         """Open a session, which is saved.
+
+        Args:
+            parcel: What will be sent.
+            folder, path: Where to.
+            behavior: What happens to a file that has the name at the end.
+            context: The attempt.
+            patient: Wait a little for a name that another session holds; else it counts as taken.
 
         Raises:
             Taken: The name is in use.
