@@ -14,11 +14,12 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from benchmarks._kit import fill, goal, installation, running, table, title, until, workplace, write_config
+from benchmarks._kit import fill, goal, installation, table, title, until, workplace, write_config
 
 GOALS = {"PostgreSQL alone": 3_000, "Redis": 1_500, "RabbitMQ": 1_500}
 KEY = "YmVuY2htYXJrcy1iZW5jaG1hcmtzLWJlbmNobWFya3M="
@@ -33,12 +34,17 @@ def _ignore_interrupts() -> None:
 def work(path: str, ready: Any, end: Any) -> None:
     """A worker process of ours."""
     from conveyor import log
+    from conveyor.delivery.engine import Engine
 
     _ignore_interrupts()
     log.configure(level="error")
-    with installation(Path(path)) as opened, running(opened):
+    with installation(Path(path)) as opened:
+        settings = replace(opened.worker_settings(), rings=False)
+        engine = Engine(opened.workshop(), settings, opened.clock)
+        engine.start()
         ready.release()
         end.wait()
+        engine.stop()
 
 
 def ring(path: str, ready: Any, end: Any) -> None:

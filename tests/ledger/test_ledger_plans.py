@@ -1,4 +1,4 @@
-"""SQLite walks indexes where a million waiting rows would hurt."""
+"""Databases walk indexes where a million waiting rows would hurt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from conveyor.ledger import claims, deliveries, filters, health, open_ledger, outcomes, rows, states, workers
+from conveyor.ledger import (
+    claims,
+    deliveries,
+    filters,
+    health,
+    open_ledger,
+    outcomes,
+    rows,
+    states,
+    wakeups,
+    workers,
+)
 from conveyor.ledger.prepared import Prepared
 from conveyor.ledger.records import Filter, Status
 
@@ -73,6 +84,27 @@ def test_hot_statements_search_their_index(explain: Any, statement: Any, index: 
     plan = explain(statement)
     _no_scan(plan)
     assert any(index in step for step in plan), plan
+
+
+@pytest.mark.parametrize("statement", [wakeups._STILL_DUE, wakeups._WOKEN, claims._TAKE_THESE])
+def test_what_somebody_was_woken_for_is_found_by_its_id(explain: Any, statement: Any) -> None:
+    plan = explain(statement)
+    _no_scan(plan)
+    assert any("deliveries USING INDEX sqlite_autoindex_deliveries" in step for step in plan), plan
+
+
+@pytest.mark.server
+def test_a_server_without_statistics_finds_it_by_its_id_too(kit: Any) -> None:
+    if kit.url.startswith("sqlite"):
+        pytest.skip("the test above")
+    kit.ledger.submissions.submit([kit.submission("a") for _ in range(2_000)])
+    values = {"ids": ["dlv_1"], "now": kit.now, "destination": "a", "room": 1}
+    with kit.ledger.database.read() as connection:
+        for statement in (wakeups._STILL_DUE, wakeups._WOKEN, claims._TAKE_THESE):
+            text, ready = statement.ready(connection.dialect, values)
+            plan = "".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {text}", ready))
+            assert "pk_deliveries" in plan, plan
+            assert "Seq Scan on deliveries" not in plan, plan
 
 
 @pytest.mark.parametrize(

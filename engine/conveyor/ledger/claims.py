@@ -68,7 +68,16 @@ def is_due() -> tuple[sa.ColumnElement[bool], ...]:
     return is_(Status.PENDING), _D.next_attempt_at <= sa.bindparam("now")
 
 
-_DUE_ROWS = (
+def these_due() -> tuple[sa.ColumnElement[bool], ...]:
+    """Of the parameter ``ids`` those that are pending and due at ``now``, found by nothing but their id.
+
+    A server without statistics yet would rather read all that is due; what is computed has no index. Only
+    pending deliveries have a due time.
+    """
+    return among(_D.id, "ids"), _D.next_attempt_at + 0 <= sa.bindparam("now", type_=sa.BigInteger)
+
+
+_ROWS = (
     sa.select(
         *rows.JOB_COLUMNS,
         _D.id,
@@ -86,18 +95,14 @@ _DUE_ROWS = (
     .select_from(deliveries)
     .join(jobs, jobs.c.id == _D.job_id)
     .join(payloads, payloads.c.id == jobs.c.payload_id)
-    .where(
-        *is_due(),
-        _D.destination == sa.bindparam("destination"),
-    )
     .order_by(*EARLIEST)
     .limit(sa.bindparam("room"))
     .offset(0)  # or SQLite's dialect would ask for a parameter of its own
     .with_for_update(skip_locked=True, of=deliveries)
 )
 
-_TAKE = Prepared(_DUE_ROWS)
-_TAKE_THESE = Prepared(_DUE_ROWS.where(among(_D.id, "ids")))
+_TAKE = Prepared(_ROWS.where(*is_due(), _D.destination == sa.bindparam("destination")))
+_TAKE_THESE = Prepared(_ROWS.where(*these_due(), _D.destination.concat("") == sa.bindparam("destination")))
 
 _CLAIM = Prepared(
     move(Move.CLAIM).values(

@@ -8,14 +8,14 @@ from collections.abc import Collection, Mapping, Sequence
 import sqlalchemy as sa
 
 from conveyor.ledger import rows
-from conveyor.ledger.claims import EARLIEST, RUNNING, health_of, is_due
+from conveyor.ledger.claims import EARLIEST, RUNNING, health_of, is_due, these_due
 from conveyor.ledger.database import Database
-from conveyor.ledger.prepared import Prepared, among
+from conveyor.ledger.prepared import Prepared
 from conveyor.ledger.records import DueDestination, Wanted
 from conveyor.ledger.schema import deliveries, health
 
 _D = deliveries.c
-_STILL_DUE = Prepared(sa.select(_D.id).where(among(_D.id, "ids"), *is_due()))
+_STILL_DUE = Prepared(sa.select(_D.id).where(*these_due()))
 _OF_DESTINATION = Prepared(
     sa.select(_D.id)
     .where(*is_due(), _D.destination == sa.bindparam("destination"))
@@ -26,7 +26,7 @@ _OF_DESTINATION = Prepared(
 _WOKEN = Prepared(
     sa.select(_D.id, _D.destination, _D.next_attempt_at, *rows.HEALTH_COLUMNS)
     .select_from(deliveries.outerjoin(health, health.c.destination == _D.destination))
-    .where(among(_D.id, "ids"), *is_due())
+    .where(*these_due())
 )
 
 
