@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 def idle(ledger: Ledger, source: DestinationSource, clock: Clock, horizon: float) -> bool:
     """Nothing is being delivered, and nothing that may be served is due within ``horizon`` seconds."""
     until = clock.now() + micros(horizon)
-    if ledger.deliveries.counts(Filter(statuses=frozenset({Status.DELIVERING}))):
+    running = Filter(statuses=frozenset({Status.DELIVERING}))
+    if ledger.deliveries.counts(running):
         return False
     for due in ledger.claims.due(clock.now()):
         at = served_at(due, hold_of(source.get(due.destination), due.health))
         if at is not None and at <= until:
             return False
-    return True
+    # Again, since what was claimed between the two looks showed in neither.
+    return not ledger.deliveries.counts(running)
