@@ -90,6 +90,22 @@ def test_the_migrations_end_in_the_schema(empty: str) -> None:
     assert all(len(part) >= len(metadata.tables) for part in shapes[0])
 
 
+def test_the_migrations_keep_the_tables_as_the_schema_does(empty: str) -> None:
+    if empty.startswith("sqlite"):
+        pytest.skip("of PostgreSQL alone")
+    found = []
+    for make in (create, run_migrations):
+
+        def look(connection: sa.Connection, make: Callable[[sa.Connection], None] = make) -> None:
+            make(connection)
+            options = sa.text("SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NULL")
+            found.append({row[0]: set(row[1]) for row in connection.execute(options)})
+
+        _undone(empty, look)
+    assert found[0] == found[1]
+    assert set(found[0]) >= {"deliveries", "attempts", "workers", "destinations_health"}
+
+
 def test_the_head_is_the_newest_migration() -> None:
     assert ScriptDirectory(str(SCRIPTS)).get_heads() == [HEAD]
 

@@ -133,6 +133,46 @@ def test_as_many_connections_as_threads(address: str) -> None:
             each.result()
 
 
+def _updates(ledger: Ledger, table: str) -> tuple[int, int]:
+    """All of a table's updates so far, and those that left its indexes alone."""
+    with ledger.database.write(quiet=True) as connection:
+        connection.execute(sa.text("SELECT pg_stat_force_next_flush()"))
+    with ledger.database.read() as connection:
+        row = connection.execute(
+            sa.text("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = :table"),
+            {"table": table},
+        ).one()
+    return row[0], row[1]
+
+
+def test_beats_order_of_service_and_ends_of_attempts_leave_no_bloat(address: str, kit_over: Kits) -> None:
+    with opened(address) as ledger:
+        kit = kit_over(ledger)
+        kit.worker()
+        for _ in range(100):
+            kit.submit("a")
+        for _ in range(100):
+            kit.clock.advance(1)
+            ledger.workers.beat("worker", kit.now)
+            kit.record(kit.report(kit.one("a", limit=1)))
+        for table in ("workers", "destinations_health", "attempts"):
+            wait_until(lambda: _updates(ledger, table)[0] >= 100, 30, "the server's statistics")  # noqa: B023
+            updates, hot = _updates(ledger, table)
+            assert hot >= 0.9 * updates, table
+
+
+def test_the_tables_are_kept_as_a_queue_needs_it(address: str) -> None:
+    from conveyor.ledger.schema import UPKEEP
+
+    with opened(address) as ledger, ledger.database.read() as connection:
+        for table, parameters in UPKEEP.items():
+            told = connection.execute(
+                sa.text("SELECT reloptions FROM pg_class WHERE oid = CAST(:name AS regclass)"),
+                {"name": table.name},
+            ).scalar_one()
+            assert set(told) == {pair.replace(" ", "") for pair in parameters.split(",")}
+
+
 # --- behind PgBouncer in transaction mode ------------------------------------------------------------
 
 
