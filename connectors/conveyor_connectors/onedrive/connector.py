@@ -10,6 +10,7 @@ from conveyor.contract import (
     CheckReport,
     ConnectorEnv,
     DeliveryError,
+    ErrorKind,
     Found,
     FoundKind,
     Parcel,
@@ -63,7 +64,7 @@ class OneDriveConnector:
                 return Found(FoundKind.ABSENT)
             if not isinstance(there, Stored):
                 return Found(FoundKind.OTHER)
-            if placer.own(there, path, parcel, context.state):
+            if placer.own(there, path, parcel, self._ended(drive, parcel, context.state)):
                 return Found(FoundKind.MINE, placer.receipt(there, parcel, path, target))
             if there.hash is None or not there.holds(parcel):
                 return Found(FoundKind.OTHER if there.hash is not None else FoundKind.UNSURE)
@@ -113,6 +114,19 @@ class OneDriveConnector:
             )
         self._folders.service = FolderIds(drive)
         return self._folders
+
+    def _ended(self, drive: Drive, parcel: Parcel, state: State) -> State:
+        """The state without a session that lives yet: it has made no file."""
+        upload = Upload.load(state)
+        if upload is None:
+            return state
+        try:
+            Sessions(drive, self._options.fragment_size).standing(upload, parcel)
+        except DeliveryError as error:
+            if error.kind is not ErrorKind.SESSION_LOST:
+                raise
+            return state
+        return {**state, "session": None}
 
     def _locate(self, drive: Drive, above: tuple[str, ...]) -> str | None:
         """The folder, which a look must not make."""

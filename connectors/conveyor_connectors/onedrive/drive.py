@@ -113,12 +113,13 @@ class Drive:
         path = item(folder, name, "/content")
         return stored(self.graph.put("upload the file", path, {BEHAVIOR: behavior}, b""))
 
-    def delete(self, number: str) -> None:
-        """Remove an item; one that is gone is fine."""
+    def delete(self, number: str, etag: str = "") -> None:
+        """Remove an item; one that is gone is fine, and so is one of another ``etag``, which stays."""
+        headers = {"If-Match": etag} if etag else None
         try:
-            self.graph.ask("delete the file", "DELETE", item(number))
+            self.graph.ask("delete the file", "DELETE", item(number), headers=headers)
         except DeliveryError as error:
-            if not missing(error):
+            if not missing(error) and not (etag and error.kind is ErrorKind.CONFLICT):
                 raise
 
     def describe(self) -> str:

@@ -20,6 +20,9 @@ AGENT = "NONISV|Conveyor|Conveyor/1.0"
 (https://learn.microsoft.com/sharepoint/dev/general-development/how-to-avoid-getting-throttled-or-blocked-in-sharepoint-online)."""
 
 BEHAVIOR = "@microsoft.graph.conflictBehavior"
+GONE = "uploadSessionNotFound"
+OTHER_RANGE = "invalidRange"
+"""Codes of what a session's address says by 404 and 416."""
 
 
 class Wire:
@@ -143,12 +146,13 @@ class Graph:
             raise from_transport(error, doing, sent=bool(sent and sent())) from None
         if 200 <= answer.status_code < 300:
             return answer
+        # By the status: which code goes with it is documented nowhere.
         if answer.status_code == 404:
-            raise DeliveryError(
-                ErrorKind.SESSION_LOST,
-                f"could not {doing}: the session is gone",
-                code="uploadSessionNotFound",
-            )
+            text = f"could not {doing}: the session is gone"
+            raise DeliveryError(ErrorKind.SESSION_LOST, text, code=GONE)
+        if answer.status_code == 416:
+            text = f"could not {doing}: the session expects other bytes"
+            raise DeliveryError(ErrorKind.SESSION_LOST, text, code=OTHER_RANGE)
         raise from_answer(answer, doing, sent=bool(sent and sent()))
 
     def _patience(self) -> tuple[float, float]:

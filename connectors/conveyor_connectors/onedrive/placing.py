@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 from conveyor.contract import (
     AttemptContext,
     ConflictPolicy,
@@ -64,7 +66,9 @@ class Placer:
                 text = f"a folder is called {target.name} where the file should be"
                 raise DeliveryError(ErrorKind.NAME, text) from None
             return self.receipt(self._checked(made, parcel, context), parcel, target.path, target)
-        earlier, patient = dict(context.state), target.conflict is not ConflictPolicy.RENAME
+        # Not the session: where it still lives, what has the name is somebody else's.
+        earlier = {"path": context.state.get("path")}
+        patient = target.conflict is not ConflictPolicy.RENAME
         for path in candidates(parcel, target, context, NAMES):
             if context.state.get("path") != path:
                 context.save(path=path)  # before the create: a retry that meets its own file knows it
@@ -137,10 +141,12 @@ class Placer:
             context.save(session=None)
             there = self._drive.look(folder, path.rpartition("/")[2])
             if isinstance(there, Stored) and (
-                self.own(there, path, parcel, {"session": _plain(saved), "path": path})
+                self.own(there, path, parcel, {"session": asdict(saved) if saved else None, "path": path})
                 or (behavior == REPLACE and there.written_for(parcel))
             ):
                 return there
+            if saved is not None:
+                self._sessions.abandon(saved)  # one that is merely out of sight would hold the name
             context.log.info("the upload session is gone; beginning again")
         raise AssertionError("unreachable")
 
@@ -148,9 +154,9 @@ class Placer:
         """A session of an earlier attempt, or of the name tried before this one."""
         if saved.path == path:
             return self._sent(saved, parcel, context, resumed=True)
-        made = self._sessions.commit_as(saved, path, context)
-        context.save(session=None)
-        return made
+        renamed = replace(saved, path=path)
+        context.save(session=asdict(renamed))
+        return self._sessions.commit(renamed, context)
 
     def _sent(self, upload: Upload, parcel: Parcel, context: AttemptContext, *, resumed: bool) -> Stored:
         try:
@@ -168,8 +174,9 @@ class Placer:
         """The file as the service reports it, which must be what was sent.
 
         Raises:
-            DeliveryError: INTEGRITY; the file is removed.
+            DeliveryError: INTEGRITY; the file is removed, unless somebody has changed it meanwhile.
         """
+        first = made
         for _ in range(LOOKS):
             if made.hash is not None or made.rewritten:
                 break
@@ -177,7 +184,7 @@ class Placer:
             made = self._drive.by_id(made.id)
         if made.rewritten or made.holds(parcel):
             return made
-        self._drive.delete(made.id)
+        self._drive.delete(made.id, first.etag)
         text = f"OneDrive holds {made.size} bytes with quickXorHash {made.hash}, not what was sent"
         raise DeliveryError(ErrorKind.INTEGRITY, text)
 
@@ -202,12 +209,6 @@ class Placer:
             renamed=path != target.path,
             extra=extra,
         )
-
-
-def _plain(upload: Upload | None) -> dict[str, str] | None:
-    if upload is None:
-        return None
-    return {"url": upload.url, "folder": upload.folder, "path": upload.path, "behavior": upload.behavior}
 
 
 def check_names(target: Target) -> None:

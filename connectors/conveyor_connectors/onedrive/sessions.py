@@ -10,13 +10,17 @@ from typing import Any
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, State
 from conveyor.kit.bodies import Body, Counting, Publishing
-from conveyor_connectors.onedrive.drive import Drive, Stored, pause, stamp, stored
-from conveyor_connectors.onedrive.graph import BEHAVIOR, item
+from conveyor_connectors.onedrive.drive import Drive, Stored, missing, pause, stamp, stored
+from conveyor_connectors.onedrive.graph import BEHAVIOR, GONE, OTHER_RANGE, item
 
 HELD = 10.0
 """Seconds that another upload of the same name may take to end, where it holds the name (business)."""
 FAIL, REPLACE = "fail", "replace"
 _START = re.compile(r"(\d+)-")
+APPEARS = 5.0
+"""Seconds after which a new session is known everywhere (rclone, backend/onedrive)."""
+ASTRAY = 3
+"""How often a session may ask for bytes that it has been sent."""
 
 
 class Taken(Exception):
@@ -57,7 +61,7 @@ class Sessions:
     def __init__(self, drive: Drive, fragment: int) -> None:
         self._drive = drive
         self._graph = drive.graph
-        self._fragment = fragment
+        self._fragment_size = fragment
 
     def begin(
         self,
@@ -116,49 +120,67 @@ class Sessions:
             Taken: The name was taken meanwhile; the session can be committed under another.
             DeliveryError: SESSION_LOST, when it is gone.
         """
-        offset = self._standing(upload) if resumed else 0
-        for _ in range(4):
-            try:
-                return self._from(parcel, upload, offset, context)
-            except DeliveryError as error:
-                if error.code not in ("invalidRange", "416"):
-                    raise
-            offset = self._standing(upload)  # a fragment whose answer was lost
-        raise DeliveryError(ErrorKind.TRANSIENT, "another worker writes to the same upload session")
-
-    def _from(self, parcel: Parcel, upload: Upload, offset: int, context: AttemptContext) -> Stored:
+        offset = self.standing(upload, parcel) if resumed else 0
+        young, astray = not resumed, 0
         with parcel.open() as stream, context.phase("transfer"):
-            while True:
-                size = min(self._fragment, parcel.size - offset)
-                last = offset + size == parcel.size
-                meter = Publishing(context) if last else Counting(context)
-                body = Body(stream, offset, size, meter)
-                answer = self._graph.upload(
-                    "upload a fragment",
-                    "PUT",
-                    upload.url,
-                    data=body,
-                    headers={"Content-Range": f"bytes {offset}-{offset + size - 1}/{parcel.size}"},
-                    sent=(lambda body=body: body.finished) if last else None,  # type: ignore[misc]
-                )
-                if answer.status_code != 202:
-                    return stored(_document(answer))
-                offset = _next(_document(answer), offset + size)
+            while offset < parcel.size:
+                try:
+                    found = self._fragment(stream, offset, parcel, upload, context)
+                except DeliveryError as error:
+                    if error.code == GONE and young and offset == 0:
+                        young = False
+                        pause(APPEARS, context)
+                        continue
+                    if error.code != OTHER_RANGE:
+                        raise
+                    found = self.standing(upload, parcel)  # a fragment whose answer was lost
+                if isinstance(found, Stored):
+                    return found
+                astray += found <= offset
+                if astray > ASTRAY:
+                    raise DeliveryError(ErrorKind.TRANSIENT, "the upload session stands still")
+                offset = found
+        return self.commit(upload, context)
 
-    def _standing(self, upload: Upload) -> int:
-        """How many bytes the session holds."""
-        answer = self._graph.upload("ask how far the upload got", "GET", upload.url)
-        return _next(_document(answer), 0)
+    def _fragment(
+        self, stream: Any, offset: int, parcel: Parcel, upload: Upload, context: AttemptContext
+    ) -> Stored | int:
+        """The file, when it is complete; otherwise where to go on."""
+        size = min(self._fragment_size, parcel.size - offset)
+        last = offset + size == parcel.size
+        body = Body(stream, offset, size, Publishing(context) if last else Counting(context))
+        answer = self._graph.upload(
+            "upload a fragment",
+            "PUT",
+            upload.url,
+            data=body,
+            headers={"Content-Range": f"bytes {offset}-{offset + size - 1}/{parcel.size}"},
+            sent=(lambda: body.finished) if last else None,
+        )
+        document = _document(answer)
+        return _next(document, offset + size) if answer.status_code == 202 else stored(document)
 
-    def commit_as(self, upload: Upload, path: str, context: AttemptContext) -> Stored:
-        """Make the file of a session that holds all bytes under another name.
+    def standing(self, upload: Upload, parcel: Parcel) -> int:
+        """How many bytes the session holds.
+
+        Raises:
+            DeliveryError: SESSION_LOST, when it has become a file, was deleted or ran out.
+        """
+        document = _document(self._graph.upload("ask how far the upload got", "GET", upload.url))
+        # No range is missing where a last fragment met a name that was taken.
+        full = document.get("nextExpectedRanges") == []
+        return parcel.size if full else min(_next(document, 0), parcel.size)
+
+    def commit(self, upload: Upload, context: AttemptContext) -> Stored:
+        """Make the file of a session that holds all bytes, under the name that ``upload`` says.
 
         Raises:
             Taken: That name is in use, too.
+            DeliveryError: SESSION_LOST, when the session is gone.
         """
         body = {
-            "name": path.rpartition("/")[2],
-            BEHAVIOR: FAIL,
+            "name": upload.path.rpartition("/")[2],
+            BEHAVIOR: upload.behavior,
             "@microsoft.graph.sourceUrl": upload.url,
         }
         context.before_commit()
@@ -167,6 +189,8 @@ class Sessions:
         except DeliveryError as error:
             if error.code == "nameAlreadyExists":
                 raise Taken from None
+            if missing(error):  # the folder or the session: Graph says the same of both
+                raise DeliveryError(ErrorKind.SESSION_LOST, error.message, code=GONE) from None
             raise
 
     def abandon(self, upload: Upload) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from conveyor.contract import DeliveryError, ErrorKind
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _KEY = re.compile(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
-SCOPE = "https://graph.microsoft.com/.default"
 
 
 def form(options: OneDriveOptions, now: float, token_url: str) -> Mapping[str, str] | None:
@@ -34,13 +34,19 @@ def form(options: OneDriveOptions, now: float, token_url: str) -> Mapping[str, s
     asked = {
         "grant_type": "client_credentials",
         "client_id": options.client_id,
-        "scope": " ".join(options.scopes or (SCOPE,)),
+        "scope": " ".join(options.scopes or (_resource(options.graph_url),)),
     }
     if options.client_secret is not None:
         return {**asked, "client_secret": options.client_secret.get_secret_value()}
     pem = options.certificate.get_secret_value() if options.certificate is not None else ""
     signed = _signed(options.client_id, pem, token_url, now)
     return {**asked, "client_assertion_type": ASSERTION, "client_assertion": signed}
+
+
+def _resource(graph_url: str) -> str:
+    """What the token is for: Graph, in the cloud that ``graph_url`` names."""
+    parts = urlsplit(graph_url)
+    return f"{parts.scheme}://{parts.netloc}/.default"
 
 
 def _signed(client: str, pem: str, audience: str, now: float) -> str:
