@@ -127,7 +127,8 @@ class RungBroker(Broker):
         if queue_name == TABLE:
             return self.table.consume(queue_name, prefetch, timeout)
         try:
-            inner = self._bell.consume(queue_name, prefetch, timeout)
+            # Short attempts are claimed ahead, in groups; what waits here too long is rung for again.
+            inner = self._bell.consume(queue_name, 2 * prefetch, timeout)
         except Exception as error:
             self.doorbell.lost(error)
             raise _closed(error) from None
