@@ -15,15 +15,19 @@ from conveyor_connectors.box.spec import SPEC as BOX
 from conveyor_connectors.dropbox.provider import PROVIDER as DROPBOX_ACCOUNTS
 from conveyor_connectors.dropbox.spec import SPEC as DROPBOX
 from conveyor_connectors.ftp.spec import SPECS as FTP
+from conveyor_connectors.google_drive.provider import PROVIDER as GOOGLE_ACCOUNTS
+from conveyor_connectors.google_drive.spec import SPEC as GOOGLE_DRIVE
 from conveyor_connectors.onedrive.provider import PROVIDER as MICROSOFT_ACCOUNTS
 from conveyor_connectors.onedrive.spec import SPEC as ONEDRIVE
 from conveyor_connectors.s3.spec import SPEC as S3
 from conveyor_connectors.webdav.spec import SPEC as WEBDAV
 from conveyor_connectors.webhook.spec import SPEC as WEBHOOK
 
-SPECS: tuple[ConnectorSpec, ...] = (WEBHOOK, S3, AZURE_BLOB, BOX, DROPBOX, ONEDRIVE, *FTP, WEBDAV)
+SPECS: tuple[ConnectorSpec, ...] = (
+    WEBHOOK, S3, AZURE_BLOB, GOOGLE_DRIVE, DROPBOX, ONEDRIVE, BOX, *FTP, WEBDAV,
+)  # fmt: skip
 
-PROVIDERS: tuple[OAuthProvider, ...] = (BOX_ACCOUNTS, DROPBOX_ACCOUNTS, MICROSOFT_ACCOUNTS)
+PROVIDERS: tuple[OAuthProvider, ...] = (GOOGLE_ACCOUNTS, DROPBOX_ACCOUNTS, MICROSOFT_ACCOUNTS, BOX_ACCOUNTS)
 
 
 @hookimpl

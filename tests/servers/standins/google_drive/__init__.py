@@ -321,7 +321,9 @@ class GoogleDrive(State):
             part.touch()
             until = self.now() + self.session_life
             self.sessions[key] = Session(meta, file, granted, asked, service, total, part, until)
-        where = f"{self.url}{request.path}?uploadType=resumable&upload_id={key}"
+        # By the name that the client came by, so that a proxy in between stays in between.
+        base = f"{self.url.partition('://')[0]}://{request.headers['Host']}"
+        where = f"{base}{request.path}?uploadType=resumable&upload_id={key}"
         return Answer(200, headers={"Location": where, "X-GUploader-UploadID": key})
 
     def _finish(self, session: Session, content: Spooled) -> dict[str, Any]:

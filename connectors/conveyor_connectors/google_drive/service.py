@@ -1,0 +1,236 @@
+"""Drive's operations as the connector needs them: each one request, its errors the contract's."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel
+from conveyor_connectors.google_drive.client import Client
+from conveyor_connectors.google_drive.errors import classify, status_of
+
+FOLDER = "application/vnd.google-apps.folder"
+FIELDS = "id,name,size,md5Checksum,trashed,parents,mimeType,appProperties,headRevisionId,createdTime"
+OWN = "conveyorDelivery"
+"""The property of a file that names the delivery which made it."""
+BATCH = 50
+"""Ids asked for at once (files.generateIds gives up to 1000)."""
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file or folder at Drive."""
+
+    id: str
+    name: str
+    size: int
+    md5: str | None
+    trashed: bool
+    parents: tuple[str, ...]
+    folder: bool
+    delivery: str | None
+    version: str | None
+
+    def holds(self, parcel: Parcel) -> bool:
+        """It has the parcel's bytes."""
+        return self.size == parcel.size and self.md5 == parcel.digests["md5"]
+
+
+def stored(found: Mapping[str, Any]) -> Stored:
+    """The SDK's document as ours.
+
+    Raises:
+        DeliveryError: UNKNOWN_OUTCOME, when it does not name a file.
+    """
+    try:
+        return Stored(
+            str(found["id"]),
+            str(found.get("name", "")),
+            int(found.get("size", 0)),
+            found.get("md5Checksum"),
+            bool(found.get("trashed", False)),
+            tuple(found.get("parents") or ()),
+            found.get("mimeType") == FOLDER,
+            (found.get("appProperties") or {}).get(OWN),
+            found.get("headRevisionId"),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise DeliveryError(ErrorKind.UNKNOWN_OUTCOME, "Drive's answer does not name the file") from None
+
+
+@dataclass
+class Ids:
+    """Ids that Drive has made in advance, for one connector."""
+
+    left: deque[str] = field(default_factory=deque)
+
+
+class Service:
+    """Requests to Drive, for one attempt: none waits longer than the attempt may take."""
+
+    def __init__(self, client: Client, ids: Ids, context: AttemptContext) -> None:
+        self.client = client
+        self._ids = ids
+        self.context = context
+
+    def call(
+        self, doing: str, request: Callable[[], _Answer], *, sent: Callable[[], bool] | None = None
+    ) -> _Answer:
+        """Make a request; once more with another token when Drive rejects the first.
+
+        Raises:
+            DeliveryError: Anything but a success.
+        """
+        self.client.limit(self.context.remaining())
+        try:
+            try:
+                return request()
+            except Exception as error:
+                if status_of(error) != 401:
+                    raise
+            self.client.http.renew()
+            return request()
+        except Exception as error:
+            raise classify(error, doing, sent=bool(sent and sent())) from None
+
+    def new_id(self) -> str:
+        """An id for a file that will be made: a second create under it is refused, and makes no twin."""
+        if not self._ids.left:
+            asked = self.client.files.generateIds(count=BATCH, space="drive", type="files")
+            self._ids.left.extend(self.call("ask for ids", asked.execute)["ids"])
+        return self._ids.left.popleft()
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    def by_id(self, number: str) -> Stored | None:
+        """What has this id, as far as the sign-in sees it."""
+        asked = self.client.files.get(fileId=number, fields=FIELDS, supportsAllDrives=True)
+        try:
+            return stored(self.call("look at the file", asked.execute))
+        except DeliveryError as error:
+            if missing(error):
+                return None
+            raise
+
+    def named(self, parent: str, name: str, *, folders: bool) -> list[Stored]:
+        """Files (or folders) of this name, the oldest first; names are not unique."""
+        sign = "=" if folders else "!="
+        query = f"name = {quoted(name)} and {quoted(parent)} in parents and trashed = false"
+        asked = self.client.files.list(
+            q=f"{query} and mimeType {sign} {quoted(FOLDER)}",
+            fields=f"files({FIELDS})",
+            orderBy="createdTime",
+            pageSize=100,
+            supportsAllDrives=True,
+            includeItemsFromAllDrives=True,
+            spaces="drive",
+        )
+        found = self.call("list the folder", asked.execute).get("files", [])
+        return [stored(each) for each in found if each.get("name") == name]
+
+    # --- changing --------------------------------------------------------------------------------
+
+    def make_folder(self, parent: str, name: str, planned: str) -> str:
+        """A folder under an id of ours; one that has this id already is the one."""
+        body = {"id": planned, "name": name, "mimeType": FOLDER, "parents": [parent]}
+        asked = self.client.files.create(body=body, fields="id", supportsAllDrives=True)
+        try:
+            made: Any = self.call("create the folder", asked.execute)
+        except DeliveryError as error:
+            if error.code == "fileIdInUse":
+                return planned
+            raise
+        return str(made["id"])
+
+    def empty(self, body: Mapping[str, Any]) -> Stored:
+        """A file of no bytes."""
+        asked = self.client.files.create(body=dict(body), fields=FIELDS, supportsAllDrives=True)
+        self.context.before_commit()
+        return stored(self.call("upload the file", asked.execute, sent=lambda: True))
+
+    def delete(self, number: str) -> None:
+        """Remove for good; what is gone is fine."""
+        asked = self.client.files.delete(fileId=number, supportsAllDrives=True)
+        try:
+            self.call("delete the file", asked.execute)
+        except DeliveryError as error:
+            if not missing(error):
+                raise
+
+
+def body_of(parcel: Parcel, number: str, parent: str, name: str) -> dict[str, Any]:
+    """The metadata of a new file."""
+    return {
+        "id": number,
+        "name": name,
+        "parents": [parent],
+        "mimeType": media_type(parcel),
+        "appProperties": {OWN: parcel.delivery_id},
+        "modifiedTime": stamp(parcel.submitted_at),
+    }
+
+
+def media_type(parcel: Parcel) -> str:
+    """What the sender said it is, unless Drive would take that for a document of its own."""
+    said = parcel.media_type
+    usable = said.isascii() and said.isprintable() and "/" in said
+    return (
+        said if usable and not said.startswith("application/vnd.google-apps") else "application/octet-stream"
+    )
+
+
+def stamp(seconds: float) -> str:
+    """RFC 3339, whole seconds."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def quoted(text: str) -> str:
+    """A string of a query (https://developers.google.com/workspace/drive/api/guides/ref-search-terms)."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def missing(error: DeliveryError) -> bool:
+    """What was asked for is gone, or out of sight."""
+    return error.code in ("notFound", "404")
+
+
+class FolderIds:
+    """Folders for :class:`conveyor.kit.folders.Folders`: of twins the oldest, new ones under a planned id."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def find(self, parent: str, name: str) -> str | None:
+        """The oldest folder of this name."""
+        found = self._service.named(parent, name, folders=True)
+        return found[0].id if found else None
+
+    def create(self, parent: str, name: str, planned: str | None) -> str:
+        """Make it, once however often it is asked."""
+        return self._service.make_folder(parent, name, planned or self._service.new_id())
+
+    def is_still(self, folder: str, parent: str, name: str) -> bool:
+        """Whether it lies there under this name."""
+        there = self._service.by_id(folder)
+        if there is None or there.trashed or not there.folder or there.name != name:
+            return False
+        return parent == "root" or parent in there.parents
+
+    def plan(self) -> str | None:
+        """An id of our own."""
+        return self._service.new_id()
+
+
+def pause(seconds: float, context: AttemptContext) -> None:
+    """Wait, open to cancellation."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        context.check()
+        time.sleep(min(0.1, left))
