@@ -36,6 +36,13 @@ class Vendor:
 
 
 VENDORS = {
+    "google_drive": Vendor(
+        "servers.standins.google_drive:GoogleDrive",
+        "{url}/drive/v3/about?fields=user",
+        {"client_secret": SECRET, "api_url": "{url}"},
+        base="Conveyor/",
+        place="folder Conveyor (id ",
+    ),
     "box": Vendor(
         "servers.standins.box:BoxStandIn",
         "{url}/2.0/users/me",

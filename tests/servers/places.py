@@ -168,6 +168,7 @@ NINE: dict[str, Callable[[], AbstractContextManager[Place]]] = {
     "webhook": webhook,
     "s3": s3,
     "azure_blob": azure_blob,
+    "google_drive": google_drive,
     "dropbox": dropbox,
     "onedrive": onedrive,
     "box": box,
