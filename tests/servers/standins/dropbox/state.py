@@ -6,18 +6,18 @@ import datetime
 import itertools
 import secrets
 import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dropbox import files
-
-from conveyor.hashing import new_hasher
-from servers.standins.messages import Request
+from dropbox.content_hash import DropboxContentHasher
 
 FORBIDDEN_NAMES = frozenset({"desktop.ini", "thumbs.db", ".ds_store", "icon\r", ".dropbox", ".dropbox.attr"})
 """https://help.dropbox.com/organize/file-names, as rclone's docs/content/dropbox.md lists them."""
 LONGEST_NAME = 255
+"""rclone, backend/dropbox, maxFileNameLength."""
 BLOCK = 4 * 1024 * 1024
 """Of a content hash (https://www.dropbox.com/developers/reference/content-hash), and what the offsets of
 concurrent sessions are multiples of (files.stone, UploadSessionType.concurrent)."""
@@ -26,14 +26,14 @@ concurrent sessions are multiples of (files.stone, UploadSessionType.concurrent)
 class Failed(Exception):
     """A write that a rule forbids."""
 
-    def __init__(self, error: files.WriteError) -> None:
+    def __init__(self, error: Any) -> None:
         super().__init__(str(error))
         self.error = error
 
 
 @dataclass
 class Content:
-    """Bytes on disk."""
+    """Bytes on disk, with the vendor's own digest of them."""
 
     path: Path
     size: int
@@ -77,58 +77,45 @@ class Entry:
         )
 
 
-@dataclass
-class Session:
-    """An upload session (files.stone, upload_session/start): seven days."""
-
-    id: str
-    path: Path
-    until: float
-    concurrent: bool = False
-    closed: bool = False
-    size: int = 0
-    ranges: dict[int, int] = field(default_factory=dict)
-    """Of a concurrent session: size by offset."""
-
-
 def key(path: str) -> str:
     """What is one path: upper and lower case do not count (files.stone, Metadata.path_lower)."""
     return unicodedata.normalize("NFC", path).lower()
 
 
-def spooled(request: Request, folder: Path) -> Content:
-    """The request's body on disk, with its content hash."""
-    hasher, size = new_hasher("dropbox"), 0
-    path = folder / secrets.token_hex(8)
+def kept(blocks: Iterator[bytes], folder: Path) -> Content:
+    """Bytes on disk, from blocks."""
+    hasher, size, path = DropboxContentHasher(), 0, folder / secrets.token_hex(8)
     with path.open("wb") as out:
-        for block in request.body.blocks():
+        for block in blocks:
             out.write(block)
             hasher.update(block)
             size += len(block)
     return Content(path, size, hasher.hexdigest())
 
 
-def hash_of(path: Path) -> str:
-    """The content hash of a file."""
-    hasher = new_hasher("dropbox")
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            hasher.update(block)
-    return hasher.hexdigest()
+class Account:
+    """What the trees of one account share: its clock, its numbers, its quota."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self.numbers = itertools.count(1)
+        self.quota: int | None = None
+        self.used = 0
 
 
 class Tree:
-    """Files and folders by path."""
+    """Files and folders of one namespace, by path.
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._numbers = itertools.count(1)
+    Attributes:
+        changes: Keys of what was written or deleted, in order.
+        deleted: Paths of what was deleted and is not there again, by key.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
         self.entries: dict[str, Entry] = {}
-        self.quota: int | None = None
-
-    def used(self) -> int:
-        """Bytes."""
-        return sum(entry.content.size for entry in self.entries.values() if entry.content)
+        self.changes: list[str] = []
+        self.deleted: dict[str, str] = {}
 
     def check_path(self, path: str) -> None:
         """Raises:
@@ -142,115 +129,168 @@ class Tree:
             if bad or name.endswith(" ") or len(name) > LONGEST_NAME or name.lower() in FORBIDDEN_NAMES:
                 raise Failed(files.WriteError.disallowed_name)
 
-    def parents(self, path: str) -> None:
-        """Make the folders above, which Dropbox does by itself.
+    def _clear_way(self, path: str) -> None:
+        """Nothing above is a file.
 
         Raises:
             Failed: conflict/file_ancestor.
         """
-        names = path.split("/")[1:-1]
-        for depth in range(1, len(names) + 1):
-            above = "/" + "/".join(names[:depth])
+        for above in _above(path):
             found = self.entries.get(key(above))
-            if found is None:
-                self.entries[key(above)] = Entry(above, self._id())
-            elif found.content is not None:
+            if found is not None and found.content is not None:
                 raise Failed(files.WriteError.conflict(files.WriteConflictError.file_ancestor))
 
-    def commit(self, info: files.CommitInfo, content: Content) -> Entry:
+    def _under_parents(self, path: str) -> str:
+        """Make the folders above, which Dropbox does by itself; the path with their spelling."""
+        shown = ""
+        for above in _above(path):
+            found = self.entries.get(key(above))
+            if found is None:
+                found = self._enter(Entry(f"{shown}/{above.rpartition('/')[2]}", self._id()))
+            shown = found.display
+        return f"{shown}/{path.rpartition('/')[2]}"
+
+    def commit(self, path: str, info: files.CommitInfo, content: Content) -> Entry:
         """Put content under a path by its write mode (files.stone, WriteMode).
 
+        Content that stands there already is not written again, whatever the mode: its times stay, too, which
+        is why rclone (backend/dropbox, SetModTime) deletes before it uploads to set a time.
+
         Raises:
-            Failed: A rule forbids it; the content is left alone.
+            Failed: A rule forbids it; the content is left alone, and nothing has changed.
         """
-        path = info.path
+        path = self.named(path)
         self.check_path(path)
-        self.parents(path)
+        self._clear_way(path)
         there = self.entries.get(key(path))
-        if there is not None and there.content is None:
-            raise Failed(files.WriteError.conflict(files.WriteConflictError.folder))
-        if there is not None and there.content is not None:
-            same = there.content.hash == content.hash
-            mode = info.mode
-            if mode.is_add() and same and not info.strict_conflict:
-                content.path.unlink()
-                return there
-            held = mode.is_overwrite() or (mode.is_update() and mode.get_update() == there.rev)
-            if not held and not info.autorename:
-                raise Failed(files.WriteError.conflict(files.WriteConflictError.file))
-            if not held:
-                path, there = self._free(path), None
-        elif info.mode.is_update() and not info.autorename:
-            raise Failed(files.WriteError.conflict(files.WriteConflictError.file))
+        same = there is not None and there.content is not None and there.content.hash == content.hash
+        if there is not None and same and not info.strict_conflict:
+            content.path.unlink()
+            return there
+        if (conflict := _conflict(info, there)) is not None:
+            if not info.autorename:
+                raise Failed(files.WriteError.conflict(conflict))
+            path, there = self._free(path, copy=info.mode.is_update()), None
         before = there.content.size if there is not None and there.content else 0
-        if self.quota is not None and self.used() - before + content.size > self.quota:
+        quota = self._account.quota
+        if quota is not None and self._account.used - before + content.size > quota:
             raise Failed(files.WriteError.insufficient_space)
         return self._write(path, there, info, content)
 
     def _write(self, path: str, there: Entry | None, info: files.CommitInfo, content: Content) -> Entry:
-        entry = there or Entry(path, self._id())
-        if entry.content is not None:
-            entry.content.path.unlink(missing_ok=True)
-        now = datetime.datetime.fromtimestamp(int(self._now()), datetime.UTC).replace(tzinfo=None)
-        entry.content, entry.rev = content, f"{next(self._numbers):016x}"
+        entry = there or Entry(self._under_parents(path), self._id())
+        self._discard(entry)
+        now = datetime.datetime.fromtimestamp(int(self._account.now()), datetime.UTC).replace(tzinfo=None)
+        entry.content, entry.rev = content, f"{next(self._account.numbers):016x}"
         entry.client_modified, entry.server_modified = info.client_modified or now, now
-        self.entries[key(path)] = entry
+        self._account.used += content.size
+        return self._enter(entry)
+
+    def _enter(self, entry: Entry) -> Entry:
+        place = key(entry.display)
+        self.entries[place] = entry
+        self.deleted.pop(place, None)
+        self.changes.append(place)
         return entry
 
-    def _free(self, path: str) -> str:
-        """``photo (1).jpg`` and so on."""
+    def _discard(self, entry: Entry) -> None:
+        if entry.content is not None:
+            entry.content.path.unlink(missing_ok=True)
+            self._account.used -= entry.content.size
+
+    def _free(self, path: str, *, copy: bool = False) -> str:
+        """``photo (1).jpg`` and so on; of an update, ``photo (conflicted copy).jpg``."""
         head, _, name = path.rpartition("/")
         stem, dot, ext = name.rpartition(".")
         stem, dot, ext = (stem, dot, ext) if stem else (name, "", "")
+        marks = (f"({number})" for number in itertools.count(1))
+        if copy:
+            numbered = (f"(conflicted copy {number})" for number in itertools.count(1))
+            marks = itertools.chain(("(conflicted copy)",), numbered)  # type: ignore[assignment]
         return next(
-            taken
-            for number in itertools.count(1)
-            if key(taken := f"{head}/{stem} ({number}){dot}{ext}") not in self.entries
+            taken for mark in marks if key(taken := f"{head}/{stem} {mark}{dot}{ext}") not in self.entries
         )
 
     def folder(self, path: str, *, autorename: bool) -> Entry:
         """A new folder.
 
         Raises:
-            Failed: conflict/folder or conflict/file.
+            Failed: conflict: a folder, a file or a file above.
         """
         self.check_path(path)
-        self.parents(path)
+        self._clear_way(path)
         there = self.entries.get(key(path))
         if there is not None and not autorename:
             kind = files.WriteConflictError.folder if there.content is None else files.WriteConflictError.file
             raise Failed(files.WriteError.conflict(kind))
         place = path if there is None else self._free(path)
-        made = self.entries[key(place)] = Entry(place, self._id())
-        return made
+        return self._enter(Entry(self._under_parents(place), self._id()))
+
+    def named(self, path: str) -> str:
+        """A path that begins with an id (``id:…``, ``id:…/name``), without it.
+
+        Raises:
+            Failed: malformed_path, when nothing has the id.
+        """
+        if not path.startswith("id:"):
+            return path
+        number, slash, below = path.partition("/")
+        found = next((entry for entry in self.entries.values() if entry.id == number), None)
+        if found is None:
+            raise Failed(files.WriteError.malformed_path(None))
+        return found.display + slash + below
 
     def find(self, path: str) -> Entry | None:
         """By path, ``id:…`` or ``rev:…``."""
-        if path.startswith("id:"):
-            return next((entry for entry in self.entries.values() if entry.id == path), None)
         if path.startswith("rev:"):
             return next((entry for entry in self.entries.values() if entry.rev == path[4:]), None)
-        return self.entries.get(key(path))
+        try:
+            return self.entries.get(key(self.named(path)))
+        except Failed:
+            return None
 
-    def below(self, path: str, *, recursive: bool = False) -> list[Entry]:
-        """What is in a folder; '' is the root."""
+    def below(self, path: str, *, recursive: bool = False) -> list[str]:
+        """Keys of what is in a folder, in order; '' is the root."""
         start = key(path) + "/"
-        found = [entry for place, entry in sorted(self.entries.items()) if place.startswith(start)]
-        return found if recursive else [e for e in found if "/" not in key(e.display)[len(start) :]]
+        return sorted(place for place in self.entries if within(place, start, recursive=recursive))
 
     def delete(self, entry: Entry) -> None:
         """With all that is below."""
-        for one in [entry, *self.below(entry.display, recursive=True)]:
-            self.entries.pop(key(one.display), None)
-            if one.content is not None:
-                one.content.path.unlink(missing_ok=True)
+        for place in [key(entry.display), *self.below(entry.display, recursive=True)]:
+            gone = self.entries.pop(place)
+            self._discard(gone)
+            self.deleted[place] = gone.display
+            self.changes.append(place)
 
     def wipe(self) -> None:
         """Nothing left."""
         for entry in self.entries.values():
-            if entry.content is not None:
-                entry.content.path.unlink(missing_ok=True)
+            self._discard(entry)
         self.entries.clear()
+        self.changes.clear()
+        self.deleted.clear()
 
     def _id(self) -> str:
-        return f"id:{next(self._numbers):022d}"
+        return f"id:{next(self._account.numbers):022d}"
+
+
+def within(place: str, start: str, *, recursive: bool) -> bool:
+    """Whether a key stands in the folder whose key is ``start`` without its last slash."""
+    return place.startswith(start) and (recursive or "/" not in place[len(start) :])
+
+
+def _above(path: str) -> list[str]:
+    names = path.split("/")[1:-1]
+    return ["/" + "/".join(names[:depth]) for depth in range(1, len(names) + 1)]
+
+
+def _conflict(info: files.CommitInfo, there: Entry | None) -> files.WriteConflictError | None:
+    """What is in the way, by the write mode (files.stone, WriteMode and CommitInfo.strict_conflict)."""
+    mode = info.mode
+    if there is None:
+        gone = mode.is_update() and info.strict_conflict
+        return files.WriteConflictError.file if gone else None
+    if there.content is None:
+        return files.WriteConflictError.folder
+    held = mode.is_overwrite() or (mode.is_update() and mode.get_update() == there.rev)
+    return None if held else files.WriteConflictError.file
