@@ -268,11 +268,11 @@ def the_google_drive_standin() -> Iterator[GoogleDrive]:
 
 
 @pytest.fixture
-def google_drive_standin(the_google_drive_standin: GoogleDrive) -> GoogleDrive:
+def google_drive_standin(the_google_drive_standin: GoogleDrive) -> Iterator[GoogleDrive]:
     """Google Drive's stand-in, empty, with its settings as at the start."""
-    the_google_drive_standin.wipe()
-    the_google_drive_standin.forget()
-    return the_google_drive_standin
+    the_google_drive_standin.reset()
+    yield the_google_drive_standin
+    assert not the_google_drive_standin.defects
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,11 @@ from typing import Any
 from servers.standins.box.description import Wrong, description
 from servers.standins.box.errors import invalid, refused
 from servers.standins.box.items import Item, key, parsed
-from servers.standins.box.multipart import Malformed, Part, Parts
 from servers.standins.box.service import API, UPLOAD, BoxService, Call, operation
 from servers.standins.box.sessions import Stored, stored
 from servers.standins.kit import route
 from servers.standins.messages import Answer, Refused, Request
+from servers.standins.multipart import Malformed, Part, Parts
 
 TICKET_LIFE = 900.0
 """Seconds of an address for a download (developer.box.com, Token & URL Expiration)."""

@@ -1,69 +1,101 @@
-"""The search language of files.list (https://developers.google.com/workspace/drive/api/guides/ref-search-terms)."""
+"""The search language of files.list.
+
+Source: https://developers.google.com/workspace/drive/api/guides/ref-search-terms (terms, operators, escapes;
+``name contains`` finds beginnings of words only; times are RFC 3339, by default of UTC) and, for ``\\\\`` and
+for the alias root, what rclone sends (backend/drive/drive.go). A parent that cannot be seen is 404 "File not
+found: .", as users report. Terms that Google has and this module has not are the stand-in's own defect, never
+"Invalid Value".
+"""
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from servers.standins.google_drive.description import error
-from servers.standins.messages import Refused
+from servers.standins.google_drive.description import Broken
+from servers.standins.google_drive.errors import documented, invalid
 
 Test = Callable[[Mapping[str, Any]], bool]
 _TOKEN = re.compile(r"\s*('(?:\\['\\]|[^'\\])*'|!=|<=|>=|[=<>(){}]|[A-Za-z]+)")
-_OPERATORS: dict[str, dict[str, Callable[[Any, Any], bool]]] = {
-    "name": {"=": lambda a, b: a == b, "!=": lambda a, b: a != b, "contains": lambda a, b: a.startswith(b)},
-    "mimeType": {"=": lambda a, b: a == b, "!=": lambda a, b: a != b, "contains": lambda a, b: b in a},
-    "trashed": {"=": lambda a, b: a == b, "!=": lambda a, b: a != b},
-    "modifiedTime": {
-        "=": lambda a, b: a == b,
-        "!=": lambda a, b: a != b,
-        "<": lambda a, b: a < b,
-        "<=": lambda a, b: a <= b,
-        ">": lambda a, b: a > b,
-        ">=": lambda a, b: a >= b,
-    },
-}
+_ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq, "!=": operator.ne, "<": operator.lt,
+    "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+_ELSEWHERE = {"fullText", "viewedByMeTime", "sharedWithMe", "visibility", "shortcutDetails", "memberCount"}
+_TIME = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII)
 
 
-def invalid() -> Refused:
-    """What a query gets that does not parse."""
-    return error(400, "invalid", "Invalid Value", location="q", locationType="parameter")
-
-
-def parse(text: str) -> Test:
-    """The query as a test of a file's metadata.
+def moment(text: str) -> datetime:
+    """A time, as a time.
 
     Raises:
         Refused: 400 ``invalid``.
+    """
+    try:
+        if not _TIME.fullmatch(text):
+            raise ValueError
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise invalid("q") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the language needs to know of the drive.
+
+    Attributes:
+        folder: The id of a parent as named (``root`` is an alias), or None where there is none to be seen.
+        folds: Names are compared without their case, as users report of the real service.
+    """
+
+    folder: Callable[[str], str | None]
+    folds: bool = False
+
+
+def parse(text: str, rules: Rules) -> Test:
+    """The query as a test of a file's metadata.
+
+    Raises:
+        Refused: 400 ``invalid``; 404 for an unknown parent.
     """
     tokens, at, text = [], 0, text.strip()
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise invalid()
+            raise invalid("q")
         tokens.append(match[1])
         at = match.end()
-    parser = _Parser(tokens)
+    parser = _Parser(tokens, rules)
     test = parser.either()
     if parser.tokens:
-        raise invalid()
+        raise invalid("q")
     return test
 
 
 class _Parser:
-    def __init__(self, tokens: list[str]) -> None:
+    def __init__(self, tokens: list[str], rules: Rules) -> None:
         self.tokens = tokens
+        self.rules = rules
 
     def next(self) -> str:
         if not self.tokens:
-            raise invalid()
+            raise invalid("q")
         return self.tokens.pop(0)
+
+    def expect(self, *words: str) -> None:
+        for word in words:
+            if self.next() != word:
+                raise invalid("q")
 
     def string(self) -> str:
         token = self.next()
         if not token.startswith("'"):
-            raise invalid()
+            raise invalid("q")
         return re.sub(r"\\(.)", r"\1", token[1:-1])
 
     def either(self) -> Test:
@@ -88,41 +120,63 @@ class _Parser:
         if self.tokens[:1] == ["("]:
             self.next()
             test = self.either()
-            if self.next() != ")":
-                raise invalid()
+            self.expect(")")
             return test
         if self.tokens and self.tokens[0].startswith("'"):
-            parent = self.string()
-            if [self.next(), self.next()] != ["in", "parents"]:
-                raise invalid()
-            return lambda file: parent in file["parents"]
+            return self.parent()
         return self.comparison()
+
+    def parent(self) -> Test:
+        named = self.string()
+        self.expect("in")
+        if self.next() != "parents":
+            raise Broken("the stand-in knows no other collection than parents")
+        folder = self.rules.folder(named)
+        if folder is None:
+            raise documented("notFound")
+        return lambda file: folder in file["parents"]
 
     def comparison(self) -> Test:
         field = self.next()
-        if field == "appProperties":
-            return self.properties()
-        operator = _OPERATORS.get(field, {}).get(self.next())
-        if operator is None:
-            raise invalid()
-        value: Any
-        if field == "trashed":
-            word = self.next()
-            if word not in ("true", "false"):
-                raise invalid()
-            value = word == "true"
-        else:
-            value = self.string()
-        return lambda file: operator(file[field], value)
+        if field in ("appProperties", "properties"):
+            return self.property(field)
+        if field in ("name", "mimeType"):
+            return self.text(field)
+        if field in ("trashed", "starred"):
+            return self.flag(field)
+        if field in ("modifiedTime", "createdTime"):
+            compare = _ORDER.get(self.next())
+            if compare is None:
+                raise invalid("q")
+            wanted = moment(self.string())
+            return lambda file: compare(moment(file[field]), wanted)
+        if field in _ELSEWHERE:
+            raise Broken(f"the stand-in does not know the query term {field}")
+        raise invalid("q")
 
-    def properties(self) -> Test:
-        words = [self.next() for _ in range(4)]
-        if words != ["has", "{", "key", "="]:
-            raise invalid()
+    def text(self, field: str) -> Test:
+        sign, wanted = self.next(), self.string()
+        fold = str.casefold if field == "name" and self.rules.folds else str
+        if sign == "=":
+            return lambda file: fold(file[field]) == fold(wanted)
+        if sign == "!=":
+            return lambda file: fold(file[field]) != fold(wanted)
+        if sign != "contains":
+            raise invalid("q")
+        begins = re.compile(rf"(?:^|\W){re.escape(wanted)}" if field == "name" else re.escape(wanted), re.I)
+        return lambda file: begins.search(file[field]) is not None
+
+    def flag(self, field: str) -> Test:
+        sign, word = self.next(), self.next()
+        if sign not in ("=", "!=") or word not in ("true", "false"):
+            raise invalid("q")
+        wanted = (word == "true") == (sign == "=")
+        return lambda file: bool(file.get(field)) == wanted
+
+    def property(self, field: str) -> Test:
+        self.expect("has", "{", "key", "=")
         key = self.string()
-        if [self.next(), self.next(), self.next()] != ["and", "value", "="]:
-            raise invalid()
+        self.expect("and", "value", "=")
         value = self.string()
-        if self.next() != "}":
-            raise invalid()
-        return lambda file: file.get("appProperties", {}).get(key) == value
+        self.expect("}")
+        return lambda file: file.get(field, {}).get(key) == value
