@@ -28,8 +28,8 @@ exceptions in routes, query terms it does not know; the fixture asserts that it 
 Not enforced: sharing and permissions but ``read_only``, shortcuts, comments, watching, changes, exports and
 conversions, revisions' content, trash that empties itself after 30 days, virus scans, the cost of requests
 per minute and the 750 GB a day (throttling is by faults), tokens that die after six months or in "Testing",
-consent to a part of the scopes, batch requests, compression, ``access_token`` as a parameter, changes that
-lag in lists.
+consent to a part of the scopes, batch requests, compression, ``Range`` of downloads, ``access_token`` as a
+parameter, changes that lag in lists.
 """
 
 from __future__ import annotations
