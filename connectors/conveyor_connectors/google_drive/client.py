@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
+from urllib.parse import urlsplit
 
 from googleapiclient.discovery import build_from_document
 
@@ -14,6 +15,9 @@ from conveyor.contract import ConnectorEnv, DeliveryError, ErrorKind, Token, Tok
 from conveyor.kit.httplib2_transport import PolicedHttp
 from conveyor.kit.sessions import READ_TIMEOUT
 from conveyor_connectors.google_drive.options import GoogleDriveOptions
+
+OWN_DOMAIN = "googleapis.com"
+"""Where an upload's address may be; it gets the token."""
 
 
 @functools.cache
@@ -68,10 +72,26 @@ class Client:
         if env.tokens is None:
             raise DeliveryError(ErrorKind.CONFIG, "google_drive has no sign-in here")
         self.http = SignedHttp(env, env.tokens)
+        self._own = urlsplit(options.api_url)
         root = options.api_url.rstrip("/") + "/"
         # Media uploads take their address from rootUrl alone; client_options.api_endpoint does not reach it.
         document = {**_description(), "rootUrl": root, "baseUrl": f"{root}drive/v3/"}
         self.files = build_from_document(document, http=self.http).files()
+
+    def check_address(self, url: str) -> str:
+        """An address that an answer named, which will get the token.
+
+        Raises:
+            DeliveryError: CONFIG, when it is not Google's.
+        """
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        known = (parts.scheme, parts.netloc) == (self._own.scheme, self._own.netloc)  # a test server's, too
+        if known or (parts.scheme == "https" and f".{host}".endswith(f".{OWN_DOMAIN}")):
+            return url
+        raise DeliveryError(
+            ErrorKind.CONFIG, f"Drive named an upload address outside its domain: {host[:80]}"
+        )
 
     def limit(self, seconds: float) -> None:
         """Let the next requests take no longer than that in any one wait."""

@@ -30,7 +30,6 @@ SERVICE = "A service account has no space of its own: use a folder of a shared d
 REASONS: Mapping[str, tuple[ErrorKind, str | None]] = {
     # the login
     "authError": (K.AUTH_EXPIRED, LOGIN),
-    "required": (K.AUTH_EXPIRED, LOGIN),
     "expired": (K.AUTH_EXPIRED, LOGIN),
     "insufficientPermissions": (K.AUTH_REVOKED, "The sign-in lacks a scope: sign in again."),
     "accessNotConfigured": (K.AUTH_REVOKED, "Enable the Google Drive API in the project of your client_id."),

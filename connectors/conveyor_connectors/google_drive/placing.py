@@ -130,11 +130,12 @@ class Placer:
         if not isinstance(number, str) or context.state.get("folder") != folder:
             number = self._service.new_id()
         if context.state.get("id") != number or context.state.get("path") != path:
+            self._drop(context)
             # Before the create: whatever becomes of its answer, no second file is made.
             context.save(id=number, path=path, folder=folder, upload=None)
         made = self._made(body_of(parcel, number, folder, name), None, parcel, context)
         now = time.monotonic()
-        for key in [key for key, (_, since) in _MADE.items() if now - since > LAG]:
+        for key in [key for key, (_, since) in list(_MADE.items()) if now - since > LAG]:
             _MADE.pop(key, None)
         _MADE[folder, name] = made.id, now
         return made
@@ -149,6 +150,7 @@ class Placer:
         body = {"modifiedTime": stamp(parcel.submitted_at), "appProperties": {OWN: parcel.delivery_id}}
         upload = Upload.load(context.state)
         if upload is not None and upload.id != newest.id:
+            self._drop(context)
             context.save(upload=None)
         context.save(id=newest.id, path=None, folder=None)
         try:
@@ -164,7 +166,7 @@ class Placer:
         number = over or str(body["id"])
         for last in (False, True):
             try:
-                return self._checked(self._sent(body, over, parcel, context), parcel, context)
+                return self._checked(self._sent(body, over, parcel, context), over, parcel, context)
             except DeliveryError as error:
                 if error.code == "fileIdInUse":
                     there = self._service.by_id(number)
@@ -195,15 +197,27 @@ class Placer:
             context.before_commit()
         return self._sessions.send(parcel, upload, context, resumed=resumed)
 
-    def _checked(self, made: Stored, parcel: Parcel, context: AttemptContext) -> Stored:
+    def _drop(self, context: AttemptContext) -> None:
+        """End an upload that will not be continued; one that stays ends by itself within a week."""
+        upload = Upload.load(context.state)
+        if upload is None:
+            return
+        try:
+            self._sessions.abandon(upload)
+        except DeliveryError as error:
+            context.log.info("an upload was left to end by itself", code=error.code)
+
+    def _checked(self, made: Stored, over: str | None, parcel: Parcel, context: AttemptContext) -> Stored:
         """The file as Drive reports it, which must be what was sent.
 
         Raises:
-            DeliveryError: INTEGRITY; the file is removed.
+            DeliveryError: INTEGRITY; a file that this delivery has made is removed. One that was there before
+                stays: what it held is among its revisions, which removing it would destroy.
         """
         if made.holds(parcel):
             return made
-        self._service.delete(made.id)
+        if over is None and made.id == context.state.get("id"):
+            self._service.delete(made.id)
         context.save(upload=None, id=None)  # the next attempt begins with nothing of this one
         text = f"Drive holds {made.size} bytes with MD5 {made.md5}, which is not what was sent"
         raise DeliveryError(ErrorKind.INTEGRITY, text)

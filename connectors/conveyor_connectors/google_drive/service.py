@@ -124,14 +124,19 @@ class Service:
         query = f"name = {quoted(name)} and {quoted(parent)} in parents and trashed = false"
         asked = self.client.files.list(
             q=f"{query} and mimeType {sign} {quoted(FOLDER)}",
-            fields=f"files({FIELDS})",
+            fields=f"nextPageToken,files({FIELDS})",
             orderBy="createdTime",
             pageSize=100,
             supportsAllDrives=True,
             includeItemsFromAllDrives=True,
             spaces="drive",
         )
-        found = self.call("list the folder", asked.execute).get("files", [])
+        found: list[Mapping[str, Any]] = []
+        while asked is not None:  # a page may be short, or empty, and not be the last
+            page = self.call("list the folder", asked.execute)
+            found += page.get("files", [])
+            asked = self.client.files.list_next(asked, page)
+            self.context.check()
         return [stored(each) for each in found if each.get("name") == name]
 
     # --- changing --------------------------------------------------------------------------------

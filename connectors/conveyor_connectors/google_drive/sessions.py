@@ -80,7 +80,7 @@ class Sessions:
             answer, content = self._http.request(asked.uri, asked.method, body=asked.body, headers=headers)
             if answer.status != 200 or "location" not in answer:
                 raise sdk.HttpError(answer, content, uri=None)
-            return str(answer["location"])
+            return self._service.client.check_address(str(answer["location"]))
 
         upload = Upload(self._service.call("begin the upload", request), over or str(body["id"]))
         context.save(upload=asdict(upload))
@@ -92,12 +92,18 @@ class Sessions:
         Raises:
             DeliveryError: SESSION_LOST, when it is gone.
         """
+        if not parcel.size:
+            return self._nothing(upload)
         offset = 0
         if resumed:
             standing = self._standing(parcel, upload)
             if isinstance(standing, Stored):
                 return standing
             offset = standing
+            if offset >= parcel.size:
+                raise DeliveryError(
+                    ErrorKind.SESSION_LOST, "Drive holds every byte, and makes no file of them"
+                )
         with parcel.open() as stream, context.phase("transfer"):
             while True:
                 size = min(self._chunk, parcel.size - offset)
@@ -111,18 +117,28 @@ class Sessions:
                     raise DeliveryError(ErrorKind.TRANSIENT, "Drive has kept nothing of the last chunk")
                 offset = told
 
+    def _nothing(self, upload: Upload) -> Stored:
+        """Content of no bytes, which no Content-Range can name."""
+        told = self._put(upload, None, None, last=True)
+        if isinstance(told, Stored):
+            return told
+        raise DeliveryError(ErrorKind.SESSION_LOST, "Drive makes no file of an empty upload")
+
     def _standing(self, parcel: Parcel, upload: Upload) -> Stored | int:
         """How many bytes the upload holds; the file, when it is whole."""
         return self._put(upload, None, f"bytes */{parcel.size}", last=False)
 
-    def _put(self, upload: Upload, body: Body | None, content_range: str, last: bool) -> Stored | int:
-        headers = {"content-range": content_range, "content-length": str(0 if body is None else len(body))}
+    def _put(self, upload: Upload, body: Body | None, content_range: str | None, last: bool) -> Stored | int:
+        address = self._service.client.check_address(upload.url)
+        headers = {"content-length": str(0 if body is None else len(body))}
+        if content_range is not None:
+            headers["content-range"] = content_range
 
         def request() -> Stored | int:
             if body is not None:
                 body.begin()
             answer, content = self._http.request(
-                upload.url, "PUT", body=b"" if body is None else body, headers=headers
+                address, "PUT", body=b"" if body is None else body, headers=headers
             )
             if answer.status == 308:
                 match = _RANGE.fullmatch(answer.get("range", ""))
@@ -131,12 +147,14 @@ class Sessions:
                 raise sdk.HttpError(answer, content, uri=None)
             return stored(_document(content))
 
-        finished = (lambda: body.finished) if last and body is not None else None
+        finished = (lambda: body is None or body.finished) if last else None
         doing = "upload a chunk" if body is not None else "ask how far the upload got"
         try:
             return self._service.call(doing, request, sent=finished)
         except DeliveryError as error:
-            if missing(error) or error.code == "410":
+            # The guide: after a 4xx the upload begins anew; a question that Drive does not understand is one.
+            asking = body is None and error.code in ("badRequest", "invalid", "400")
+            if missing(error) or error.code == "410" or asking:
                 text = "the upload session is gone"
                 raise DeliveryError(ErrorKind.SESSION_LOST, text, code=error.code) from None
             raise
@@ -145,7 +163,8 @@ class Sessions:
         """End an upload; Google answers 499. One that is gone is fine."""
 
         def request() -> None:
-            answer, content = self._http.request(upload.url, "DELETE", headers={"content-length": "0"})
+            address = self._service.client.check_address(upload.url)
+            answer, content = self._http.request(address, "DELETE", headers={"content-length": "0"})
             if answer.status not in (204, 404, 410, 499):
                 raise sdk.HttpError(answer, content, uri=None)
 
