@@ -93,7 +93,7 @@ def _arguments(server: S3Server, home: Path) -> list[str]:
         f"-dir={data}",
         "-master.telemetry=false",
         "-master.volumeSizeLimitMB=1024",
-        "-volume.max=100",
+        "-volume.max=2000",  # every bucket takes seven, and the whole suite shares the server
         "-volume.preStopSeconds=0",
         *(
             f"-{part}.port{kind}={free_port()}"
