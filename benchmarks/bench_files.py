@@ -139,7 +139,8 @@ def by_boto3(options: dict[str, Any], folder: Path, at_once: int) -> float:
     with measured() as spent, ThreadPoolExecutor(at_once) as pool:
         list(
             pool.map(
-                lambda file: client.upload_file(str(file), "bench", f"bare/{file.name}"), files_of(folder)
+                lambda file: client.upload_file(str(file), options["bucket"], f"bare/{file.name}"),
+                files_of(folder),
             )
         )
     return spent.wall
