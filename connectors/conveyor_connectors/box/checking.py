@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import uuid
-from typing import BinaryIO, cast
-
 from conveyor.contract import AttemptContext, CheckReport, CheckStep, DeliveryError, Parcel
+from conveyor.kit.checking import canary, written
 from conveyor_connectors.box.errors import Taken
 from conveyor_connectors.box.service import Service, Stored
-
-CANARY = b"Conveyor wrote this to test the destination; it may be deleted.\n"
 
 
 def check(service: Service, folder: str, now: float, context: AttemptContext) -> CheckReport:
@@ -21,28 +15,14 @@ def check(service: Service, folder: str, now: float, context: AttemptContext) ->
         DeliveryError: what ``deliver`` would raise.
     """
     steps = [CheckStep("folder", True, f"{service.folder_name(folder)} (id {folder})")]
-    parcel = _canary(now)
+    parcel = canary(now, ("sha1",))
     made = service.upload(parcel, folder, parcel.filename, context)
-    steps.append(CheckStep("write", True, f"{made.name} ({made.size} bytes), verified: sha1"))
+    steps.append(written(made.name, "sha1"))
     try:
         steps.append(_create_only(service, folder, parcel, context))
     finally:
         steps.append(_delete(service, made))
     return CheckReport(tuple(steps))
-
-
-def _canary(now: float) -> Parcel:
-    name = f".conveyor-test-{uuid.uuid4().hex[:12]}.txt"
-    return Parcel(
-        delivery_id=f"check-{name[15:27]}",
-        job_id="check",
-        filename=name,
-        size=len(CANARY),
-        media_type="text/plain",
-        digests={"sha1": hashlib.sha1(CANARY, usedforsecurity=False).hexdigest()},
-        submitted_at=now,
-        open=lambda: cast(BinaryIO, io.BytesIO(CANARY)),
-    )
 
 
 def _create_only(service: Service, folder: str, parcel: Parcel, context: AttemptContext) -> CheckStep:

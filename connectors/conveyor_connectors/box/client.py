@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from box_sdk_gen.managers.chunked_uploads import ChunkedUploadsManager
@@ -13,12 +14,15 @@ from box_sdk_gen.managers.uploads import UploadsManager
 from box_sdk_gen.networking.auth import Authentication
 from box_sdk_gen.networking.base_urls import BaseUrls
 from box_sdk_gen.networking.box_network_client import BoxNetworkClient
-from box_sdk_gen.networking.fetch_options import FetchOptions
+from box_sdk_gen.networking.fetch_options import FetchOptions, ResponseFormat
 from box_sdk_gen.networking.fetch_response import FetchResponse
 from box_sdk_gen.networking.network import NetworkSession
 from box_sdk_gen.networking.retries import BoxRetryStrategy
 from box_sdk_gen.networking.timeout_config import TimeoutConfig
 from box_sdk_gen.schemas.access_token import AccessToken
+from box_sdk_gen.schemas.files import Files
+from box_sdk_gen.schemas.upload_part import UploadPart
+from box_sdk_gen.serialization.json import deserialize, serialize
 
 from conveyor.contract import ConnectorEnv, DeliveryError, ErrorKind, Token, TokenSource
 from conveyor.kit.sessions import CONNECT_TIMEOUT, READ_TIMEOUT, make_session
@@ -158,6 +162,40 @@ class Client:
         if known or (parts.scheme == "https" and any(host.endswith(f".{domain}") for domain in OWN_HOSTS)):
             return url
         raise DeliveryError(ErrorKind.CONFIG, f"Box named an upload address outside its domains: {host[:80]}")
+
+    def commit(
+        self, url: str, parts: Sequence[UploadPart], digest: str, times: Mapping[str, str], etag: str | None
+    ) -> Files | None:
+        """Order Box to join the parts; None when it will do so later (202).
+
+        The SDK's own method has no ``attributes``, by which the file gets its times as rclone's backend/box
+        sends them.
+
+        Args:
+            url: That the session named.
+            parts: As Box described them, in their order.
+            digest: ``sha=`` and the SHA-1 of the whole file in base64.
+            times: ``content_created_at`` and ``content_modified_at``.
+            etag: Of the file that is replaced; it must not have changed.
+
+        Raises:
+            BoxAPIError, BoxSDKError: What the SDK raises.
+        """
+        body: Any = {"parts": [serialize(part) for part in parts], "attributes": dict(times)}
+        answer = self.wire.fetch(
+            FetchOptions(
+                url=url,
+                method="POST",
+                headers={"digest": digest, **({"if-match": etag} if etag else {})},
+                data=body,
+                content_type="application/json",
+                response_format=ResponseFormat.JSON,
+                auth=self.auth,
+                network_session=self.network,
+            )
+        )
+        found: Files | None = None if answer.status == 202 else deserialize(answer.data, Files)
+        return found
 
     def limit(self, seconds: float) -> None:
         """Let the next requests take no longer than that in any one wait."""

@@ -20,7 +20,7 @@ from conveyor.contract import (
 from conveyor.kit.folders import Folders
 from conveyor_connectors.box.checking import check
 from conveyor_connectors.box.client import Client
-from conveyor_connectors.box.errors import classify
+from conveyor_connectors.box.errors import Item, classify
 from conveyor_connectors.box.options import BoxOptions
 from conveyor_connectors.box.placing import Placer
 from conveyor_connectors.box.service import FolderIds, Service, missing
@@ -56,10 +56,7 @@ class BoxConnector:
             service, placer = self._service(context), self._placer(context)
             saved = context.state.get("path")
             path = saved if isinstance(saved, str) else target.path
-            folder = self._locate(service, target)
-            if folder is None:
-                return Found(FoundKind.ABSENT)
-            item = service.look(folder, path.rpartition("/")[2], parcel.size)
+            item = self._item(service, target, path.rpartition("/")[2], parcel.size)
             if item is None:
                 return Found(FoundKind.ABSENT)
             if item.folder or item.sha1 not in (None, parcel.digests["sha1"]):
@@ -119,16 +116,18 @@ class BoxConnector:
         self._folders.service = FolderIds(service)
         return self._folders
 
-    def _locate(self, service: Service, target: Target) -> str | None:
-        """The folder of the target, which the look must not make."""
+    def _item(self, service: Service, target: Target, name: str, size: int) -> Item | None:
+        """What stands under the name in the target's folder, which the look must not make."""
         folders = self._folders_by(service)
-        try:
-            return folders.locate(target.parents)
-        except DeliveryError as error:
-            if missing(error) and target.parents:
-                folders.forget(target.parents)
-                return folders.locate(target.parents)
-            raise
+        for last in (False, True):
+            try:
+                folder = folders.locate(target.parents)
+                return None if folder is None else service.look(folder, name, size)
+            except DeliveryError as error:
+                if last or not missing(error) or not target.parents:
+                    raise
+                folders.forget(target.parents)  # somebody has moved or trashed one
+        raise AssertionError("unreachable")
 
     @contextmanager
     def _guard(self, doing: str) -> Iterator[None]:

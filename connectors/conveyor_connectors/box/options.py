@@ -46,6 +46,10 @@ def _app_config(value: SecretStr) -> SecretStr:
     return value
 
 
+def _names_enterprise(value: SecretStr) -> bool:
+    return bool(json.loads(value.get_secret_value()).get("enterpriseID"))
+
+
 class BoxOptions(OAuthOptions):
     """A folder of a Box account."""
 
@@ -89,6 +93,8 @@ class BoxOptions(OAuthOptions):
     def _belongs_together(self) -> BoxOptions:
         if self.enterprise_id is not None and self.user_id is not None:
             raise ValueError("give enterprise_id or user_id, not both")
+        if self.jwt_config is not None and self.subject is None and not _names_enterprise(self.jwt_config):
+            raise ValueError("jwt_config names no enterprise: give enterprise_id or user_id")
         if self.jwt_config is not None and self.refresh_token is not None:
             raise ValueError("jwt_config signs in without a refresh_token: remove one of them")
         if self.subject is not None and self.jwt_config is None:

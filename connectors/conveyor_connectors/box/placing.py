@@ -13,7 +13,7 @@ from conveyor.contract import (
     Target,
 )
 from conveyor.kit.folders import Folders
-from conveyor.kit.naming import candidates, length
+from conveyor.kit.naming import length, saved_candidates
 from conveyor_connectors.box.errors import Item, Taken
 from conveyor_connectors.box.options import BoxOptions
 from conveyor_connectors.box.service import Service, Stored, missing
@@ -56,12 +56,13 @@ class Placer:
         if target.conflict is ConflictPolicy.OVERWRITE:
             return self._overwrite(folder, parcel, target, context)
         earlier = dict(context.state)
-        for path in candidates(parcel, target, context, NAMES):
-            if context.state.get("path") != path:
-                context.save(path=path)  # before the create: a retry that meets its own file knows it
+        for path in saved_candidates(parcel, target, context, NAMES):
             try:
                 made = self._create(folder, path, parcel, context)
             except Taken as taken:
+                if taken.item is None and earlier.get("path") == path:
+                    text = f"Box did not say what is in the way of {path}, which may be ours"
+                    raise DeliveryError(ErrorKind.TRANSIENT, text) from None
                 if (mine := self.own(taken.item, path, parcel, earlier)) is not None:
                     return self.receipt(mine, path, target)
                 if target.conflict is not ConflictPolicy.RENAME:
@@ -111,6 +112,8 @@ class Placer:
                     raise
                 continue  # changed or removed by somebody else meanwhile
             return self.receipt(made, target.path, target)
+        # Box answers 412 for parts that are not the file, too: the next attempt begins a session of its own.
+        self._sessions.forget(context)
         raise DeliveryError(ErrorKind.TRANSIENT, f"{target.path} kept changing while it was being replaced")
 
     def _replace(
@@ -120,6 +123,7 @@ class Placer:
             raise DeliveryError(ErrorKind.NAME, f"a folder is called {target.name} where the file should be")
         there = self._service.file(item.id)
         if there.holds(parcel):
+            self._sessions.forget(context)
             return there
         if parcel.size < self._direct_limit:
             return self._service.upload_version(parcel, there, context)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -139,7 +139,7 @@ class Service:
         Raises:
             Taken: The name is in use.
         """
-        time = datetime.fromtimestamp(int(parcel.submitted_at), UTC)
+        time = _time_of(parcel)
         attributes = UploadFileAttributes(
             name,
             UploadFileAttributesParentField(folder),
@@ -160,8 +160,7 @@ class Service:
 
     def upload_version(self, parcel: Parcel, over: Stored, context: AttemptContext) -> Stored:
         """New content of a file in one request, if the file is still as it was seen."""
-        time = datetime.fromtimestamp(int(parcel.submitted_at), UTC)
-        attributes = UploadFileVersionAttributes(over.name, content_modified_at=time)
+        attributes = UploadFileVersionAttributes(over.name, content_modified_at=_time_of(parcel))
 
         def send(body: Body) -> Any:
             return self.client.uploads.upload_file_version(
@@ -281,6 +280,16 @@ class FolderIds:
 def missing(error: DeliveryError) -> bool:
     """What was asked for is gone, or in the trash."""
     return error.code in ("not_found", "trashed", "404")
+
+
+def _time_of(parcel: Parcel) -> datetime:
+    return datetime.fromtimestamp(int(parcel.submitted_at), UTC)
+
+
+def times_of(parcel: Parcel) -> Mapping[str, str]:
+    """What a file made for this parcel is told of its times."""
+    time = _time_of(parcel).isoformat()
+    return {"content_created_at": time, "content_modified_at": time}
 
 
 def stored(found: Any) -> Stored:

@@ -17,7 +17,7 @@ from box_sdk_gen.schemas.upload_part import UploadPart
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, State
 from conveyor.kit.bodies import Body, Counting, digest_of
 from conveyor_connectors.box.errors import Taken
-from conveyor_connectors.box.service import Service, Stored, missing
+from conveyor_connectors.box.service import Service, Stored, missing, times_of
 
 PAGE = 1000
 """Parts listed in one answer."""
@@ -87,12 +87,15 @@ class Sessions:
                 with context.phase("commit"):
                     return self._commit(parcel, upload, over, there, context)
             except Taken:
-                self.abandon(upload)
-                context.save(session=None)
+                self._drop(upload, context)
                 raise
             except DeliveryError as error:
+                if error.kind is ErrorKind.INTEGRITY and error.code == "precondition_failed":
+                    self._drop(upload, context)  # its parts are not the file: they are sent anew
                 if error.kind not in _LOST and not missing(error):
                     raise
+                if error.code != "not_found":  # the folder was trashed, or Box gave the session up
+                    self.abandon(upload)
                 context.save(session=None)
                 if last:
                     text = f"the upload session is gone: {error.message}"
@@ -111,14 +114,22 @@ class Sessions:
             if error.kind not in _LOST and not missing(error):
                 raise
 
+    def forget(self, context: AttemptContext) -> None:
+        """Remove the session that is saved, if there is one: it will not be continued."""
+        if (upload := Upload.load(context.state)) is not None:
+            self._drop(upload, context)
+
+    def _drop(self, upload: Upload, context: AttemptContext) -> None:
+        self.abandon(upload)
+        context.save(session=None)
+
     def _saved(self, path: str, over: Stored | None, context: AttemptContext) -> Upload | None:
         upload = Upload.load(context.state)
         if upload is None:
             return None
         if upload.path == path and upload.over == (over.id if over else None):
             return upload
-        self.abandon(upload)
-        context.save(session=None)
+        self._drop(upload, context)
         return None
 
     def _begin(
@@ -171,9 +182,10 @@ class Sessions:
                     upload.list, offset=len(found), limit=PAGE
                 ),
             )
-            entries = page.entries or []
-            found.update({int(part.offset): part for part in entries})
-            if len(entries) < PAGE:
+            before = len(found)
+            found.update({int(part.offset): part for part in page.entries or []})
+            # Pages may be shorter than was asked for; one that brings nothing new is the last.
+            if len(found) == before or len(found) >= (page.total_count or 0):
                 return found
 
     def _part(
@@ -210,31 +222,34 @@ class Sessions:
     ) -> Stored:
         parts = [there[offset] for offset in sorted(there)]
         digest = base64.b64encode(bytes.fromhex(parcel.digests["sha1"])).decode()
-        end = time.monotonic() + PATIENCE
+        end, ordered = time.monotonic() + PATIENCE, False
+        times, etag = times_of(parcel), over.etag if over else None
 
         def order() -> Any:
-            return self._client.chunked.create_file_upload_session_commit_by_url(
-                upload.commit,
-                parts,
-                f"sha={digest}",
-                if_match=over.etag if over else None,
-            )
+            return self._client.commit(upload.commit, parts, f"sha={digest}", times, etag)
 
         while True:
             context.before_commit()
             try:
                 answer = self._service.call("join the parts", order, sent=lambda: True)
+                if answer is not None:
+                    return self._service.checked(answer, parcel)
+                ordered = True
             except DeliveryError as error:
+                if ordered and missing(error):  # it went on without us; who looks finds the file
+                    raise _unknown(f"{error.message}, which was to be joined", error.code) from None
                 # Right after the last part Box may not have counted them all.
-                if error.code != "parts_mismatch" or time.monotonic() > end:
+                if error.code != "parts_mismatch":
                     raise (error if over else _differs(error)) from None
-                answer = None
-            if answer is not None:
-                return self._service.checked(answer, parcel)
+                if time.monotonic() > end:
+                    raise DeliveryError(ErrorKind.SESSION_LOST, error.message, code=error.code) from None
             if time.monotonic() > end:
-                text = f"Box has not joined the parts within {PATIENCE:.0f} s"
-                raise DeliveryError(ErrorKind.UNKNOWN_OUTCOME, text)
+                raise _unknown(f"Box has not joined the parts within {PATIENCE:.0f} s")
             pause(self._client.stated_delay() or LATE, context)
+
+
+def _unknown(text: str, code: str | None = None) -> DeliveryError:
+    return DeliveryError(ErrorKind.UNKNOWN_OUTCOME, text, code=code)
 
 
 def _differs(error: DeliveryError) -> DeliveryError:
