@@ -101,7 +101,7 @@ def to_webdav(options: dict[str, Any], folder: Path, at_once: int) -> float:
     def put(file: Path) -> None:
         if not hasattr(own, "client"):
             own.client = requests.Session()
-            own.client.auth = (options["username"], options["password"])
+            own.client.auth = (options["username"].encode(), options["password"].encode())
         with file.open("rb") as body:
             own.client.put(f"{options['url'].rstrip('/')}/bare-{file.name}", data=body).raise_for_status()
 
