@@ -110,10 +110,7 @@ def make_bench(receiver: Receiver, body_format: str) -> Bench:
         throttle=lambda seconds: answering(Answer(429, retry_after=seconds)),
         sdk_exceptions=every_exception,
         classify=classify,
-        expected={
-            **dict.fromkeys(("wrong_credentials", "missing_place", "forbidden"), TRANSIENT),
-            "refuse": TRANSIENT | {"UNKNOWN_OUTCOME"},
-        },
+        expected=dict.fromkeys(("wrong_credentials", "missing_place", "forbidden"), TRANSIENT),
         unavailable={"full": "a webhook has no quota; whatever it answers follows the schedule"},
         memory_limit=30 << 20,
     )

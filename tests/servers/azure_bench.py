@@ -23,9 +23,6 @@ WRONG_KEY_AS_TOLD = {"wrong_credentials": frozenset({"CONFIG"})}
 """Azure says AuthenticationFailed, which is AUTH_REVOKED (test_azure_blob_errors); Azurite without --oauth
 says what is Azure's word for a missing permission."""
 
-REFUSED = {"refuse": frozenset({"TRANSIENT", "UNKNOWN_OUTCOME"})}
-"""A small request may be with the kernel as a whole before the reset arrives."""
-
 
 class BlobObserver(Observer):
     """Looks by a client of its own.
@@ -98,7 +95,7 @@ def bench(server: Azurite, *, container: str = "conformance", **changes: Any) ->
             "connection_string": server.connection_string(server.url_at(host, port))
         },
         "wrong_credentials": {"connection_string": server.connection_string(key=WRONG_KEY)},
-        "expected": {**({} if server.certificates else WRONG_KEY_AS_TOLD), **REFUSED},
+        "expected": {} if server.certificates else WRONG_KEY_AS_TOLD,
         "missing_place": {"container": "no-such-container"},
         "forbidden": {"connection_string": f"BlobEndpoint={server.url};SharedAccessSignature={signature}"},
         "full": lambda: saying(refusal(507, "InsufficientStorage")),
