@@ -13,7 +13,7 @@ from servers.google_drive_bench import LARGE, said
 from servers.google_drive_errors import http_error
 from servers.standins.google_drive import GoogleDrive
 from servers.standins.kit import Fault, running
-from servers.standins.messages import Answer
+from servers.standins.messages import Answer, Request
 
 from conveyor.contract import (
     ConflictPolicy,
@@ -100,12 +100,12 @@ def test_content_that_differs_does_not_cost_the_file_that_was_there(
     assert bench.observer is not None
     bench.observer.put(PATH, b"precious")
     (before,) = (node.meta["id"] for node in standin.nodes.values() if node.content)
-    finish = standin._finish
+    store = standin._store
 
-    def differing(*args: Any) -> dict[str, Any]:
-        return {**finish(*args), "md5Checksum": "0" * 32}
+    def differing(*args: Any, **given: Any) -> dict[str, Any]:
+        return {**store(*args, **given), "md5Checksum": "0" * 32}
 
-    monkeypatch.setattr(standin, "_finish", differing)
+    monkeypatch.setattr(standin, "_store", differing)
     with pytest.raises(DeliveryError) as failed:
         deliver(bench, parcel(100), ConflictPolicy.OVERWRITE)
     assert failed.value.kind is ErrorKind.INTEGRITY
@@ -116,12 +116,12 @@ def test_content_that_differs_does_not_cost_the_file_that_was_there(
 def test_content_that_differs_leaves_no_new_file(
     standin: GoogleDrive, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish = standin._finish
+    store = standin._store
 
-    def differing(*args: Any) -> dict[str, Any]:
-        return {**finish(*args), "md5Checksum": "0" * 32}
+    def differing(*args: Any, **given: Any) -> dict[str, Any]:
+        return {**store(*args, **given), "md5Checksum": "0" * 32}
 
-    monkeypatch.setattr(standin, "_finish", differing)
+    monkeypatch.setattr(standin, "_store", differing)
     with pytest.raises(DeliveryError, match="not what was sent"):
         deliver(bench, parcel(100))
     assert standin.files() == []
@@ -142,12 +142,20 @@ def test_no_token_for_an_upload_address_outside_google(standin: GoogleDrive, ben
 
 @pytest.mark.parametrize("policy", [ConflictPolicy.SKIP, ConflictPolicy.FAIL, ConflictPolicy.RENAME])
 def test_an_empty_page_is_not_an_empty_folder(
-    standin: GoogleDrive, bench: Bench, policy: ConflictPolicy
+    standin: GoogleDrive, bench: Bench, policy: ConflictPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert bench.observer is not None
     bench.observer.put(PATH, b"there")
+    listed, token = standin.list, "the-rest"
     # Below the two folders' own listings: the one of the name.
-    standin.faults.append(Fault("list", Answer(200, {"files": [], "nextPageToken": "0"}), after=2))
+    standin.faults.append(Fault("list", Answer(200, {"files": [], "nextPageToken": token}), after=2))
+
+    def with_the_rest(request: Request) -> Answer:
+        if request.query.get("pageToken") == token:
+            request.query = {name: each for name, each in request.query.items() if name != "pageToken"}
+        return listed(request)
+
+    monkeypatch.setattr(standin, "list", with_the_rest)
     if policy is ConflictPolicy.FAIL:
         with pytest.raises(DeliveryError, match="exists already"):
             deliver(bench, parcel(100), policy)
