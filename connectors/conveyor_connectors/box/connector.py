@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from conveyor.contract import (
     AttemptContext,
     CheckReport,
@@ -17,6 +14,7 @@ from conveyor.contract import (
     State,
     Target,
 )
+from conveyor.kit.errors import guarded
 from conveyor.kit.folders import Folders
 from conveyor_connectors.box.checking import check
 from conveyor_connectors.box.client import Client
@@ -47,12 +45,12 @@ class BoxConnector:
 
     def deliver(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
         """Store the parcel at the target by its conflict policy."""
-        with self._guard("deliver"):
+        with guarded("deliver", classify):
             return self._placer(context).place(parcel, target, context)
 
     def find(self, parcel: Parcel, target: Target, context: AttemptContext) -> Found:
         """Whether an earlier attempt of this delivery arrived."""
-        with self._guard("look for the file"):
+        with guarded("look for the file", classify):
             service, placer = self._service(context), self._placer(context)
             saved = context.state.get("path")
             path = saved if isinstance(saved, str) else target.path
@@ -71,17 +69,17 @@ class BoxConnector:
         """Remove the upload session that a dead delivery left."""
         upload = Upload.load(state)
         if upload is not None:
-            with self._guard("remove the upload session"):
+            with guarded("remove the upload session", classify):
                 Sessions(self._service(context)).abandon(upload)
 
     def check(self, context: AttemptContext) -> CheckReport:
         """Sign in; write, verify and delete a canary."""
-        with self._guard("test the folder"):
+        with guarded("test the folder", classify):
             return check(self._service(context), self._options.folder_id, self._env.clock(), context)
 
     def prepare(self, context: AttemptContext) -> str:
         """See :class:`conveyor.contract.PreparesPlace`: whether the folder can be seen."""
-        with self._guard("look at the folder"):
+        with guarded("look at the folder", classify):
             name = self._service(context).folder_name(self._options.folder_id)
             return f"folder {name} (id {self._options.folder_id})"
 
@@ -128,13 +126,3 @@ class BoxConnector:
                     raise
                 folders.forget(target.parents)  # somebody has moved or trashed one
         raise AssertionError("unreachable")
-
-    @contextmanager
-    def _guard(self, doing: str) -> Iterator[None]:
-        """Let nothing but the contract's errors out."""
-        try:
-            yield
-        except DeliveryError:
-            raise
-        except Exception as error:
-            raise classify(error, doing) from None

@@ -13,11 +13,12 @@ from conveyor.contract import (
     Target,
 )
 from conveyor.kit.folders import Folders
-from conveyor.kit.naming import length, saved_candidates
+from conveyor.kit.naming import saved_candidates, sound_segments
+from conveyor.kit.waits import pause
 from conveyor_connectors.box.errors import Item, Taken
 from conveyor_connectors.box.options import BoxOptions
 from conveyor_connectors.box.service import Service, Stored, missing
-from conveyor_connectors.box.sessions import Sessions, Upload, pause
+from conveyor_connectors.box.sessions import Sessions, Upload
 from conveyor_connectors.box.spec import NAMES
 
 LOOK_FIRST = 1 << 20
@@ -169,13 +170,7 @@ def check_names(target: Target) -> None:
     Raises:
         DeliveryError: NAME.
     """
-    if length(target.path, NAMES.unit) > NAMES.path_max:
-        raise DeliveryError(ErrorKind.NAME, f"the path has more than {NAMES.path_max} characters")
-    for segment in target.segments:
-        if not segment or segment in (".", ".."):
-            raise DeliveryError(ErrorKind.NAME, "the path has an empty level, . or ..")
-        if length(segment, NAMES.unit) > NAMES.segment_max:
-            raise DeliveryError(ErrorKind.NAME, f"a name has more than {NAMES.segment_max} characters")
+    for segment in sound_segments(target, NAMES):
         if segment != segment.strip(" ") or any(
             char in NAMES.forbidden or ord(char) < 32 for char in segment
         ):

@@ -16,6 +16,7 @@ from box_sdk_gen.schemas.upload_part import UploadPart
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, State
 from conveyor.kit.bodies import Body, Counting, digest_of
+from conveyor.kit.waits import pause
 from conveyor_connectors.box.errors import Taken
 from conveyor_connectors.box.service import Service, Stored, missing, times_of
 
@@ -257,11 +258,3 @@ def _differs(error: DeliveryError) -> DeliveryError:
     if error.code != "precondition_failed":
         return error
     return DeliveryError(ErrorKind.INTEGRITY, error.message, code=error.code)
-
-
-def pause(seconds: float, context: AttemptContext) -> None:
-    """Wait, open to cancellation."""
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        context.check()
-        time.sleep(min(0.1, left))

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from conveyor.contract import (
     AttemptContext,
     CheckReport,
     ConnectorEnv,
-    DeliveryError,
     Found,
     FoundKind,
     Parcel,
@@ -17,6 +13,7 @@ from conveyor.contract import (
     State,
     Target,
 )
+from conveyor.kit.errors import guarded
 from conveyor_connectors.dropbox.checking import check
 from conveyor_connectors.dropbox.client import Client
 from conveyor_connectors.dropbox.errors import classify
@@ -43,12 +40,12 @@ class DropboxConnector:
 
     def deliver(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
         """Store the parcel at the target by its conflict policy."""
-        with self._guard("deliver"):
+        with guarded("deliver", classify):
             return Placer(self._service(context), self._options).place(parcel, target, context)
 
     def find(self, parcel: Parcel, target: Target, context: AttemptContext) -> Found:
         """Whether an earlier attempt of this delivery arrived."""
-        with self._guard("look for the file"):
+        with guarded("look for the file", classify):
             service = self._service(context)
             placer = Placer(service, self._options)
             saved = context.state.get("path")
@@ -68,12 +65,12 @@ class DropboxConnector:
 
     def check(self, context: AttemptContext) -> CheckReport:
         """Sign in; write, verify and delete a canary."""
-        with self._guard("test the folder"):
+        with guarded("test the folder", classify):
             return check(self._service(context), self._options.root, self._env.clock(), context)
 
     def prepare(self, context: AttemptContext) -> str:
         """See :class:`conveyor.contract.PreparesPlace`: makes the folder."""
-        with self._guard("make the folder"):
+        with guarded("make the folder", classify):
             root = self._options.root
             if root:
                 self._service(context).make_folder(root)
@@ -89,13 +86,3 @@ class DropboxConnector:
         if self._client is None:
             self._client = Client(self._options, self._env)
         return Service(self._client, context)
-
-    @contextmanager
-    def _guard(self, doing: str) -> Iterator[None]:
-        """Let nothing but the contract's errors out."""
-        try:
-            yield
-        except DeliveryError:
-            raise
-        except Exception as error:
-            raise classify(error, doing) from None

@@ -12,7 +12,7 @@ from conveyor.contract import (
     State,
     Target,
 )
-from conveyor.kit.naming import candidates, length
+from conveyor.kit.naming import saved_candidates, sound_segments
 from conveyor_connectors.dropbox.errors import Taken
 from conveyor_connectors.dropbox.options import DropboxOptions
 from conveyor_connectors.dropbox.service import Offset, Service, Stored, commit_of
@@ -44,9 +44,7 @@ class Placer:
                 raise self._in_the_way(taken, target) from None
             return self.receipt(made, target.path, target)
         earlier = dict(context.state)
-        for path in candidates(parcel, target, context, NAMES):
-            if context.state.get("path") != path:
-                context.save(path=path)  # before the create: a retry that meets its own file knows it
+        for path in saved_candidates(parcel, target, context, NAMES):
             try:
                 made = self._store(parcel, path, context, overwrite=False)
             except Taken as taken:
@@ -159,13 +157,7 @@ def check_names(target: Target) -> None:
     Raises:
         DeliveryError: NAME.
     """
-    if length(target.path, NAMES.unit) > NAMES.path_max:
-        raise DeliveryError(ErrorKind.NAME, f"the path has more than {NAMES.path_max} characters")
-    for segment in target.segments:
-        if not segment or segment in (".", ".."):
-            raise DeliveryError(ErrorKind.NAME, "the path has an empty level, . or ..")
-        if length(segment, NAMES.unit) > NAMES.segment_max:
-            raise DeliveryError(ErrorKind.NAME, f"a name has more than {NAMES.segment_max} characters")
+    for segment in sound_segments(target, NAMES):
         bad = any(char in NAMES.forbidden or ord(char) < 32 for char in segment) or segment.endswith(" ")
         if bad or segment.lower() in NAMES.reserved_exact:
             raise DeliveryError(ErrorKind.NAME, f"Dropbox takes no name like {segment[:60]!r}")

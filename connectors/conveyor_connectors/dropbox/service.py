@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -257,14 +256,6 @@ def stored(found: Any) -> Stored:
         str(found.content_hash),
         None if modified is None else int(modified.replace(tzinfo=UTC).timestamp()),
     )
-
-
-def pause(seconds: float, context: AttemptContext) -> None:
-    """Wait, open to cancellation."""
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        context.check()
-        time.sleep(min(0.1, left))
 
 
 def _hash(body: Body) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from conveyor.contract import (
     AttemptContext,
     CheckReport,
@@ -18,6 +15,7 @@ from conveyor.contract import (
     State,
     Target,
 )
+from conveyor.kit.errors import guarded
 from conveyor.kit.folders import Folders
 from conveyor_connectors.google_drive.checking import check
 from conveyor_connectors.google_drive.client import Client
@@ -49,12 +47,12 @@ class GoogleDriveConnector:
 
     def deliver(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
         """Store the parcel at the target by its conflict policy."""
-        with self._guard("deliver"):
+        with guarded("deliver", classify):
             return self._placer(self._service(context)).place(parcel, target, context)
 
     def find(self, parcel: Parcel, target: Target, context: AttemptContext) -> Found:
         """Whether an earlier attempt of this delivery arrived."""
-        with self._guard("look for the file"):
+        with guarded("look for the file", classify):
             service = self._service(context)
             placer = self._placer(service)
             saved = context.state.get("path")
@@ -76,18 +74,18 @@ class GoogleDriveConnector:
         """End the upload that a dead delivery left."""
         upload = Upload.load(state)
         if upload is not None:
-            with self._guard("end the upload"):
+            with guarded("end the upload", classify):
                 Sessions(self._service(context), self._options.chunk_size).abandon(upload)
 
     def check(self, context: AttemptContext) -> CheckReport:
         """Sign in; write, verify and delete a canary."""
-        with self._guard("test the folder"):
+        with guarded("test the folder", classify):
             service = self._service(context)
             return check(service, self._placer(service), self._env.clock(), context)
 
     def prepare(self, context: AttemptContext) -> str:
         """See :class:`conveyor.contract.PreparesPlace`: finds the folder, or makes one of its own."""
-        with self._guard("make the folder"):
+        with guarded("make the folder", classify):
             service = self._service(context)
             folder = self._folders_by(service).ensure(self._options.levels, context)
             there = service.by_id(folder)
@@ -132,13 +130,3 @@ class GoogleDriveConnector:
                 raise
         folders.forget(above)
         return folders.locate(above)
-
-    @contextmanager
-    def _guard(self, doing: str) -> Iterator[None]:
-        """Let nothing but the contract's errors out."""
-        try:
-            yield
-        except DeliveryError:
-            raise
-        except Exception as error:
-            raise classify(error, doing) from None

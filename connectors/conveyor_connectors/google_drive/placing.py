@@ -22,7 +22,7 @@ from conveyor.contract import (
     Target,
 )
 from conveyor.kit.folders import Folders
-from conveyor.kit.naming import candidates, length
+from conveyor.kit.naming import candidates, sound_segments
 from conveyor.kit.turns import Turns
 from conveyor_connectors.google_drive.options import GoogleDriveOptions
 from conveyor_connectors.google_drive.service import OWN, Service, Stored, body_of, missing, stamp
@@ -243,12 +243,6 @@ def check_names(target: Target) -> None:
     Raises:
         DeliveryError: NAME.
     """
-    if length(target.path, NAMES.unit) > NAMES.path_max:
-        raise DeliveryError(ErrorKind.NAME, f"the path has more than {NAMES.path_max} characters")
-    for segment in target.segments:
-        if not segment or segment in (".", ".."):
-            raise DeliveryError(ErrorKind.NAME, "the path has an empty level, . or ..")
-        if length(segment, NAMES.unit) > NAMES.segment_max:
-            raise DeliveryError(ErrorKind.NAME, f"a name has more than {NAMES.segment_max} characters")
+    for segment in sound_segments(target, NAMES):
         if any(ord(char) < 32 for char in segment):
             raise DeliveryError(ErrorKind.NAME, "a name holds a control character")

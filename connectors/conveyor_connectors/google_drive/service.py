@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -231,11 +230,3 @@ class FolderIds:
     def plan(self) -> str | None:
         """An id of our own."""
         return self._service.new_id()
-
-
-def pause(seconds: float, context: AttemptContext) -> None:
-    """Wait, open to cancellation."""
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        context.check()
-        time.sleep(min(0.1, left))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from conveyor.contract import (
     AttemptContext,
     CheckReport,
@@ -18,7 +15,7 @@ from conveyor.contract import (
     State,
     Target,
 )
-from conveyor.kit.errors import from_transport
+from conveyor.kit.errors import from_transport, guarded
 from conveyor.kit.folders import Folders
 from conveyor_connectors.onedrive.checking import check
 from conveyor_connectors.onedrive.drive import Drive, FolderIds, Stored, missing
@@ -48,12 +45,12 @@ class OneDriveConnector:
 
     def deliver(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
         """Store the parcel at the target by its conflict policy."""
-        with self._guard("deliver"):
+        with guarded("deliver", from_transport):
             return self._placer(self._drive(context)).place(parcel, target, context)
 
     def find(self, parcel: Parcel, target: Target, context: AttemptContext) -> Found:
         """Whether an earlier attempt of this delivery arrived."""
-        with self._guard("look for the file"):
+        with guarded("look for the file", from_transport):
             drive = self._drive(context)
             placer = self._placer(drive)
             saved = context.state.get("path")
@@ -74,18 +71,18 @@ class OneDriveConnector:
         """Remove the upload session that a dead delivery left; it would hold the name."""
         upload = Upload.load(state)
         if upload is not None:
-            with self._guard("remove the upload session"):
+            with guarded("remove the upload session", from_transport):
                 Sessions(self._drive(context), self._options.fragment_size).abandon(upload)
 
     def check(self, context: AttemptContext) -> CheckReport:
         """Sign in; write, verify and delete a canary."""
-        with self._guard("test the folder"):
+        with guarded("test the folder", from_transport):
             drive = self._drive(context)
             return check(drive, self._placer(drive), self._env.clock(), context)
 
     def prepare(self, context: AttemptContext) -> str:
         """See :class:`conveyor.contract.PreparesPlace`: makes the folder."""
-        with self._guard("make the folder"):
+        with guarded("make the folder", from_transport):
             drive = self._drive(context)
             self._folders_by(drive).ensure(self._options.levels, context)
             return f"folder /{'/'.join(self._options.levels)} of the drive {drive.describe()}"
@@ -138,13 +135,3 @@ class OneDriveConnector:
                 raise
         folders.forget(above)
         return folders.locate(above)
-
-    @contextmanager
-    def _guard(self, doing: str) -> Iterator[None]:
-        """Let nothing but the contract's errors out."""
-        try:
-            yield
-        except DeliveryError:
-            raise
-        except Exception as error:
-            raise from_transport(error, doing) from None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel
+from conveyor.contract import DeliveryError, ErrorKind, Parcel
 from conveyor_connectors.onedrive.graph import BEHAVIOR, Graph, item
 
 OFFICE = (".docx", ".docm", ".xlsx", ".xlsm", ".pptx", ".pptm", ".vsdx", ".dotx", ".xltx", ".potx")
@@ -172,11 +171,3 @@ class FolderIds:
 def missing(error: DeliveryError) -> bool:
     """What was asked for is gone."""
     return error.code in ("itemNotFound", "ResourceNotFound", "404")
-
-
-def pause(seconds: float, context: AttemptContext) -> None:
-    """Wait, open to cancellation."""
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        context.check()
-        time.sleep(min(0.1, left))

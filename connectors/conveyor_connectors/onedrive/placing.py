@@ -15,8 +15,9 @@ from conveyor.contract import (
     Target,
 )
 from conveyor.kit.folders import Folders
-from conveyor.kit.naming import candidates, length
-from conveyor_connectors.onedrive.drive import Drive, Stored, missing, pause
+from conveyor.kit.naming import saved_candidates, sound_segments
+from conveyor.kit.waits import pause
+from conveyor_connectors.onedrive.drive import Drive, Stored, missing
 from conveyor_connectors.onedrive.options import OneDriveOptions
 from conveyor_connectors.onedrive.sessions import FAIL, REPLACE, Sessions, Taken, Upload
 from conveyor_connectors.onedrive.spec import MAX_SIZE, NAMES
@@ -69,9 +70,7 @@ class Placer:
         # Not the session: where it still lives, what has the name is somebody else's.
         earlier = {"path": context.state.get("path")}
         patient = target.conflict is not ConflictPolicy.RENAME
-        for path in candidates(parcel, target, context, NAMES):
-            if context.state.get("path") != path:
-                context.save(path=path)  # before the create: a retry that meets its own file knows it
+        for path in saved_candidates(parcel, target, context, NAMES):
             try:
                 made = self._store(folder, path, FAIL, parcel, context, patient=patient)
             except Taken:
@@ -217,13 +216,7 @@ def check_names(target: Target) -> None:
     Raises:
         DeliveryError: NAME.
     """
-    if length(target.path, NAMES.unit) > NAMES.path_max:
-        raise DeliveryError(ErrorKind.NAME, f"the path has more than {NAMES.path_max} characters")
-    for segment in target.segments:
-        if not segment or segment in (".", ".."):
-            raise DeliveryError(ErrorKind.NAME, "the path has an empty level, . or ..")
-        if length(segment, NAMES.unit) > NAMES.segment_max:
-            raise DeliveryError(ErrorKind.NAME, f"a name has more than {NAMES.segment_max} characters")
+    for segment in sound_segments(target, NAMES):
         plain = segment.lower()
         bad = any(char in NAMES.forbidden or ord(char) < 32 for char in segment)
         bad = bad or segment[0] in NAMES.forbidden_starts or segment[-1] in NAMES.forbidden_ends

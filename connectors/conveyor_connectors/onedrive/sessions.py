@@ -10,7 +10,8 @@ from typing import Any
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, State
 from conveyor.kit.bodies import Body, Counting, Publishing
-from conveyor_connectors.onedrive.drive import Drive, Stored, missing, pause, stamp, stored
+from conveyor.kit.waits import pause
+from conveyor_connectors.onedrive.drive import Drive, Stored, missing, stamp, stored
 from conveyor_connectors.onedrive.graph import BEHAVIOR, GONE, OTHER_RANGE, item
 
 HELD = 10.0

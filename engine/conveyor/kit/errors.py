@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import urllib3.exceptions as lower
@@ -45,6 +46,25 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 def ours(error: BaseException) -> DeliveryError | None:
     """The contract's own error, where an SDK has wrapped one (a payload that ended early, say)."""
     return next((cause for cause in causes(error) if isinstance(cause, DeliveryError)), None)
+
+
+@contextmanager
+def guarded(doing: str, translate: Callable[[Exception, str], DeliveryError]) -> Iterator[None]:
+    """Let nothing but the contract's errors out of a connector.
+
+    Args:
+        doing: What is being done, for the message: ``"upload the file"``.
+        translate: Makes of an exception and of ``doing`` the contract's error.
+
+    Raises:
+        DeliveryError: As it was raised inside, or translated.
+    """
+    try:
+        yield
+    except DeliveryError:
+        raise
+    except Exception as error:
+        raise translate(error, doing) from None
 
 
 def from_transport(error: BaseException, doing: str, *, sent: bool = False) -> DeliveryError:

@@ -1,11 +1,19 @@
-"""The names that ``rename`` tries, kept within a destination's rules."""
+"""Names within a destination's rules: those that ``rename`` tries, and those that no request is worth."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
 
-from conveyor.contract import AttemptContext, ConflictPolicy, NameRules, Parcel, Target
+from conveyor.contract import (
+    AttemptContext,
+    ConflictPolicy,
+    DeliveryError,
+    ErrorKind,
+    NameRules,
+    Parcel,
+    Target,
+)
 from conveyor.paths.names import LengthUnit
 
 NUMBERED = 32
@@ -42,6 +50,23 @@ def saved_candidates(
         if context.state.get("path") != path:
             context.save(path=path)
         yield path
+
+
+def sound_segments(target: Target, rules: NameRules) -> Iterator[str]:
+    """The levels of a target's path, each looked at first: what is the service's own to refuse is for the
+    caller to see in each.
+
+    Raises:
+        DeliveryError: NAME for a path or a level that is too long, for an empty level, ``.`` and ``..``.
+    """
+    if length(target.path, rules.unit) > rules.path_max:
+        raise DeliveryError(ErrorKind.NAME, f"the path has more than {rules.path_max} characters")
+    for segment in target.segments:
+        if not segment or segment in (".", ".."):
+            raise DeliveryError(ErrorKind.NAME, "the path has an empty level, . or ..")
+        if length(segment, rules.unit) > rules.segment_max:
+            raise DeliveryError(ErrorKind.NAME, f"a name has more than {rules.segment_max} characters")
+        yield segment
 
 
 def numbered(target: Target, number: int, rules: NameRules) -> str:

@@ -1,4 +1,4 @@
-"""How long a service asks to wait."""
+"""How long a service asks to wait, and waiting."""
 
 from __future__ import annotations
 
@@ -7,11 +7,25 @@ from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
+from conveyor.contract import AttemptContext
+
 MAX_DELAY = 3600.0
 """Longest delay taken over from an answer, in seconds."""
 
 MILLISECONDS = ("retry-after-ms", "x-ms-retry-after-ms", "x-amz-retry-after")
 """Azure's and Amazon's own headers, in milliseconds; they count before the standard's."""
+
+
+def pause(seconds: float, context: AttemptContext) -> None:
+    """Wait so many seconds within an attempt, open to cancellation.
+
+    Raises:
+        AttemptCancelled: from ``context.check()``.
+    """
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        context.check()
+        time.sleep(min(0.1, left))
 
 
 def stated_delay(headers: Mapping[str, str]) -> float | None:
