@@ -158,3 +158,41 @@ def test_waiting_for_another_worker_stays_open_to_cancellation() -> None:
     context.cancel()
     with pytest.raises(BaseException, match="cancel"):
         of(service, memory).ensure(["a"], context)
+
+
+@pytest.mark.parametrize("makes", [True, False])
+def test_a_remembered_folder_that_is_gone_is_looked_for_once_more(makes: bool) -> None:
+    service, memory = Service(), SimpleMemory()
+    folders = of(service, memory)
+    folders.missing = lambda error: error.code == "gone"
+    old = folders.ensure(["a"], HarnessContext())
+    del service.made[old]
+    seen: list[str] = []
+
+    def act(folder: str) -> str:
+        seen.append(folder)
+        if folder == old:
+            raise DeliveryError(ErrorKind.CONFIG, "no such folder", code="gone")
+        return folder
+
+    if makes:
+        assert folders.within(["a"], HarnessContext(), act) == seen[1] != old
+    else:
+        assert folders.look(["a"], act) is None
+        assert seen == [old]
+
+
+@pytest.mark.parametrize("parents", [["a"], []])
+def test_an_error_that_stays_is_raised_after_one_more_try(parents: list[str]) -> None:
+    folders, seen = of(Service(), SimpleMemory()), list[str]()
+    folders.missing = lambda error: True
+
+    def act(folder: str) -> str:
+        seen.append(folder)
+        raise DeliveryError(ErrorKind.CONFIG, "no such folder", code="gone")
+
+    with pytest.raises(DeliveryError, match="no such folder"):
+        folders.within(parents, HarnessContext(), act)
+    with pytest.raises(DeliveryError, match="no such folder"):
+        folders.look(parents, act)
+    assert len(seen) == (4 if parents else 2)  # the root is not remembered: no second try

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from conveyor.contract import AttemptContext, CheckReport, CheckStep, DeliveryError, ErrorKind, Parcel
-from conveyor.kit.checking import canary, read_back, written
-from conveyor_connectors.azure_blob.blob import Stored
+from conveyor.kit.checking import canary, deleted, read_back, written
 from conveyor_connectors.azure_blob.container import Container, Taken
 
 _MAY_NOT = (ErrorKind.CONFIG, ErrorKind.REJECTED)
@@ -31,7 +30,7 @@ def check(container: Container, prefix: str, now: float, context: AttemptContext
         steps.append(_read_step(container, name, context))
         steps.append(_create_only_step(container, parcel, name, context))
     finally:
-        steps.append(_delete_step(container, name, stored, context))
+        steps.append(deleted(name, lambda: container.delete(name, context, stored.etag)))
     return CheckReport(tuple(steps))
 
 
@@ -66,11 +65,3 @@ def _create_only_step(container: Container, parcel: Parcel, name: str, context: 
         "the server ignores If-None-Match, so that files could be overwritten",
         hint="Use Azure's own service, or conflict: overwrite.",
     )
-
-
-def _delete_step(container: Container, name: str, stored: Stored, context: AttemptContext) -> CheckStep:
-    try:
-        container.delete(name, context, stored.etag)
-    except DeliveryError as error:
-        return CheckStep("delete", False, f"{name} stays: {error.message}")
-    return CheckStep("delete", True, name)

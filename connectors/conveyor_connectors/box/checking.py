@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from conveyor.contract import AttemptContext, CheckReport, CheckStep, DeliveryError, Parcel
-from conveyor.kit.checking import canary, written
+from conveyor.contract import AttemptContext, CheckReport, CheckStep, Parcel
+from conveyor.kit.checking import canary, deleted, written
 from conveyor_connectors.box.errors import Taken
-from conveyor_connectors.box.service import Service, Stored
+from conveyor_connectors.box.service import Service
 
 
 def check(service: Service, folder: str, now: float, context: AttemptContext) -> CheckReport:
@@ -21,7 +21,7 @@ def check(service: Service, folder: str, now: float, context: AttemptContext) ->
     try:
         steps.append(_create_only(service, folder, parcel, context))
     finally:
-        steps.append(_delete(service, made))
+        steps.append(deleted(made.name, lambda: service.delete(made.id)))
     return CheckReport(tuple(steps))
 
 
@@ -32,11 +32,3 @@ def _create_only(service: Service, folder: str, parcel: Parcel, context: Attempt
         return CheckStep("create only", True, "a name that is taken is refused")
     service.delete(again.id)
     return CheckStep("create only", False, "Box took the same name twice")
-
-
-def _delete(service: Service, made: Stored) -> CheckStep:
-    try:
-        service.delete(made.id)
-    except DeliveryError as error:
-        return CheckStep("delete", False, f"{made.name} stays: {error.message}")
-    return CheckStep("delete", True, made.name)

@@ -6,7 +6,6 @@ from conveyor.contract import (
     AttemptContext,
     CheckReport,
     ConnectorEnv,
-    DeliveryError,
     Found,
     FoundKind,
     Parcel,
@@ -18,7 +17,7 @@ from conveyor.kit.errors import guarded
 from conveyor.kit.folders import Folders
 from conveyor_connectors.box.checking import check
 from conveyor_connectors.box.client import Client
-from conveyor_connectors.box.errors import Item, classify
+from conveyor_connectors.box.errors import classify
 from conveyor_connectors.box.options import BoxOptions
 from conveyor_connectors.box.placing import Placer
 from conveyor_connectors.box.service import FolderIds, Service, missing
@@ -54,7 +53,10 @@ class BoxConnector:
             service, placer = self._service(context), self._placer(context)
             saved = context.state.get("path")
             path = saved if isinstance(saved, str) else target.path
-            item = self._item(service, target, path.rpartition("/")[2], parcel.size)
+            name = path.rpartition("/")[2]
+            item = self._folders_by(service).look(
+                target.parents, lambda folder: service.look(folder, name, parcel.size)
+            )
             if item is None:
                 return Found(FoundKind.ABSENT)
             if item.folder or item.sha1 not in (None, parcel.digests["sha1"]):
@@ -110,19 +112,7 @@ class BoxConnector:
                 clock=self._env.clock,
                 key=str.casefold,
                 finds_first=False,
+                missing=missing,
             )
         self._folders.service = FolderIds(service)
         return self._folders
-
-    def _item(self, service: Service, target: Target, name: str, size: int) -> Item | None:
-        """What stands under the name in the target's folder, which the look must not make."""
-        folders = self._folders_by(service)
-        for last in (False, True):
-            try:
-                folder = folders.locate(target.parents)
-                return None if folder is None else service.look(folder, name, size)
-            except DeliveryError as error:
-                if last or not missing(error) or not target.parents:
-                    raise
-                folders.forget(target.parents)  # somebody has moved or trashed one
-        raise AssertionError("unreachable")

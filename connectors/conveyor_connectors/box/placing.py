@@ -43,15 +43,9 @@ class Placer:
             DeliveryError: as the contract says; CONFLICT under ``fail``.
         """
         check_names(target)
-        folder = self._folders.ensure(target.parents, context)
-        try:
-            return self._in(folder, parcel, target, context)
-        except DeliveryError as error:
-            if not missing(error) or not target.parents:
-                raise
-        # Somebody has moved or trashed a folder since it was remembered.
-        self._folders.forget(target.parents)
-        return self._in(self._folders.ensure(target.parents, context), parcel, target, context)
+        return self._folders.within(
+            target.parents, context, lambda folder: self._in(folder, parcel, target, context)
+        )
 
     def _in(self, folder: str, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
         if target.conflict is ConflictPolicy.OVERWRITE:

@@ -16,6 +16,7 @@ from box_sdk_gen.schemas.upload_part import UploadPart
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, State
 from conveyor.kit.bodies import Body, Counting, digest_of
+from conveyor.kit.saved import load
 from conveyor.kit.waits import pause
 from conveyor_connectors.box.errors import Taken
 from conveyor_connectors.box.service import Service, Stored, missing, times_of
@@ -54,13 +55,7 @@ class Upload:
     @classmethod
     def load(cls, state: State) -> Upload | None:
         """The saved session, if there is one."""
-        saved = state.get("session")
-        if not isinstance(saved, Mapping):
-            return None
-        try:
-            return cls(**saved)  # type: ignore[arg-type]
-        except TypeError:
-            return None
+        return load(cls, state, "session")
 
 
 class Sessions:

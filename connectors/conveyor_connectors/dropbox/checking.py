@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conveyor.contract import AttemptContext, CheckReport, CheckStep, DeliveryError
-from conveyor.kit.checking import canary, written
+from conveyor.kit.checking import canary, deleted, written
 from conveyor_connectors.dropbox.errors import Taken
 from conveyor_connectors.dropbox.service import Service, Stored, commit_of
 
@@ -15,7 +15,8 @@ def check(service: Service, root: str, now: float, context: AttemptContext) -> C
         DeliveryError: what ``deliver`` would raise.
     """
     parcel = canary(now, ("dropbox",))
-    path = f"{root}/.conveyor-test/{parcel.filename}"
+    folder = f"{root}/.conveyor-test"
+    path = f"{folder}/{parcel.filename}"
     commit = commit_of(parcel, path, overwrite=False)
     made = service.upload(parcel, commit, context)
     steps = [written(made.path, "dropbox")]
@@ -28,7 +29,7 @@ def check(service: Service, root: str, now: float, context: AttemptContext) -> C
         else:
             steps.append(CheckStep("create only", False, "Dropbox took the same name twice"))
     finally:
-        steps.append(_delete(service, f"{root}/.conveyor-test"))
+        steps.append(deleted(folder, lambda: service.delete(folder)))
     return CheckReport(tuple(steps))
 
 
@@ -39,11 +40,3 @@ def _look(service: Service, path: str, made: Stored) -> CheckStep:
         return CheckStep("look", False, f"a lost answer cannot be settled: {error.message}")
     same = isinstance(there, Stored) and there.hash == made.hash
     return CheckStep("look", same, "its content hash is right" if same else "it is not what was written")
-
-
-def _delete(service: Service, path: str) -> CheckStep:
-    try:
-        service.delete(path)
-    except DeliveryError as error:
-        return CheckStep("delete", False, f"{path} stays: {error.message}")
-    return CheckStep("delete", True, path)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from conveyor.contract import AttemptContext, CheckReport, CheckStep, ConflictPolicy, DeliveryError, Target
-from conveyor.kit.checking import canary, written
+from conveyor.contract import AttemptContext, CheckReport, CheckStep, ConflictPolicy, Target
+from conveyor.kit.checking import canary, deleted, written
 from conveyor_connectors.google_drive.placing import Placer
 from conveyor_connectors.google_drive.service import Service
 
@@ -23,13 +23,5 @@ def check(service: Service, placer: Placer, now: float, context: AttemptContext)
         same = there is not None and there.holds(parcel)
         steps.append(CheckStep("look", same, "its MD5 is right" if same else "it is not what was written"))
     finally:
-        steps.append(_delete(service, number, parcel.filename))
+        steps.append(deleted(parcel.filename, lambda: service.delete(number)))
     return CheckReport(tuple(steps))
-
-
-def _delete(service: Service, number: str, name: str) -> CheckStep:
-    try:
-        service.delete(number)
-    except DeliveryError as error:
-        return CheckStep("delete", False, f"{name} stays: {error.message}")
-    return CheckStep("delete", True, name)

@@ -59,8 +59,10 @@ class GoogleDriveConnector:
             path = saved if isinstance(saved, str) else target.path
             if (made := placer.earlier(parcel, context.state)) is not None:
                 return Found(FoundKind.MINE, placer.receipt(made, parcel, path, target))
-            folder = self._locate(service, placer.parents(target))
-            there = [] if folder is None else placer.there(folder, path.rpartition("/")[2])
+            name = path.rpartition("/")[2]
+            there = self._folders_by(service).look(
+                placer.parents(target), lambda folder: placer.there(folder, name)
+            )
             if not there:
                 return Found(FoundKind.ABSENT)
             for file in reversed(there):
@@ -115,18 +117,11 @@ class GoogleDriveConnector:
         """The folders as this connector knows them, asked about in this attempt."""
         if self._folders is None:
             self._folders = Folders(
-                FolderIds(service), self._env.memory, self._options.root, clock=self._env.clock
+                FolderIds(service),
+                self._env.memory,
+                self._options.root,
+                clock=self._env.clock,
+                missing=missing,
             )
         self._folders.service = FolderIds(service)
         return self._folders
-
-    def _locate(self, service: Service, above: tuple[str, ...]) -> str | None:
-        """The folder, which a look must not make."""
-        folders = self._folders_by(service)
-        try:
-            return folders.locate(above)
-        except DeliveryError as error:
-            if not missing(error):
-                raise
-        folders.forget(above)
-        return folders.locate(above)

@@ -61,16 +61,9 @@ class Placer:
             raise DeliveryError(ErrorKind.TOO_LARGE, "Drive takes files of at most 5 TiB")
         if (made := self.earlier(parcel, context.state)) is not None:
             return self._received(made, parcel, str(context.state.get("path") or target.path), target)
-        above = self.parents(target)
-        folder = self._folders.ensure(above, context)
-        try:
-            return self._in(folder, parcel, target, context)
-        except DeliveryError as error:
-            if not missing(error) or not above:
-                raise
-        # Somebody has moved or trashed a folder since it was remembered.
-        self._folders.forget(above)
-        return self._in(self._folders.ensure(above, context), parcel, target, context)
+        return self._folders.within(
+            self.parents(target), context, lambda folder: self._in(folder, parcel, target, context)
+        )
 
     def earlier(self, parcel: Parcel, state: State) -> Stored | None:
         """The file that an earlier attempt of this delivery has made, under the id that it saved."""

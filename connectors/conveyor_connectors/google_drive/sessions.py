@@ -16,6 +16,7 @@ from googleapiclient.http import MediaIoBaseUpload
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, State
 from conveyor.kit.bodies import Body, Counting, Publishing
+from conveyor.kit.saved import load
 from conveyor_connectors.google_drive.service import FIELDS, Service, Stored, media_type, missing, stored
 
 _RANGE = re.compile(r"bytes=0-(\d+)")
@@ -36,13 +37,7 @@ class Upload:
     @classmethod
     def load(cls, state: State) -> Upload | None:
         """The saved upload, if there is one."""
-        saved = state.get("upload")
-        if not isinstance(saved, Mapping):
-            return None
-        try:
-            return cls(**saved)  # type: ignore[arg-type]
-        except TypeError:
-            return None
+        return load(cls, state, "upload")
 
 
 class Sessions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conveyor.contract import AttemptContext, CheckReport, CheckStep, ConflictPolicy, DeliveryError, Target
-from conveyor.kit.checking import canary, written
+from conveyor.kit.checking import canary, deleted, written
 from conveyor_connectors.onedrive.drive import Drive
 from conveyor_connectors.onedrive.placing import Placer
 
@@ -22,7 +22,7 @@ def check(drive: Drive, placer: Placer, now: float, context: AttemptContext) -> 
     try:
         steps.append(_create_only(placer, target, context, now))
     finally:
-        steps.append(_delete(drive, str(receipt.extra["item_id"]), parcel.filename))
+        steps.append(deleted(parcel.filename, lambda: drive.delete(str(receipt.extra["item_id"]))))
     return CheckReport(tuple(steps))
 
 
@@ -36,11 +36,3 @@ def _create_only(placer: Placer, target: Target, context: AttemptContext, now: f
             return CheckStep("create only", True, "a name that is taken is refused")
         raise
     return CheckStep("create only", False, "OneDrive took the same name twice")
-
-
-def _delete(drive: Drive, number: str, name: str) -> CheckStep:
-    try:
-        drive.delete(number)
-    except DeliveryError as error:
-        return CheckStep("delete", False, f"{name} stays: {error.message}")
-    return CheckStep("delete", True, name)

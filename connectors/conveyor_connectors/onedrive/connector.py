@@ -55,8 +55,10 @@ class OneDriveConnector:
             placer = self._placer(drive)
             saved = context.state.get("path")
             path = saved if isinstance(saved, str) else target.path
-            folder = self._locate(drive, placer.parents(target))
-            there = None if folder is None else drive.look(folder, path.rpartition("/")[2])
+            name = path.rpartition("/")[2]
+            there = self._folders_by(drive).look(
+                placer.parents(target), lambda folder: drive.look(folder, name)
+            )
             if there is None:
                 return Found(FoundKind.ABSENT)
             if not isinstance(there, Stored):
@@ -107,7 +109,12 @@ class OneDriveConnector:
         """The folders as this connector knows them, asked about in this attempt."""
         if self._folders is None:
             self._folders = Folders(
-                FolderIds(drive), self._env.memory, "root", clock=self._env.clock, key=str.casefold
+                FolderIds(drive),
+                self._env.memory,
+                "root",
+                clock=self._env.clock,
+                key=str.casefold,
+                missing=missing,
             )
         self._folders.service = FolderIds(drive)
         return self._folders
@@ -124,14 +131,3 @@ class OneDriveConnector:
                 raise
             return state
         return {**state, "session": None}
-
-    def _locate(self, drive: Drive, above: tuple[str, ...]) -> str | None:
-        """The folder, which a look must not make."""
-        folders = self._folders_by(drive)
-        try:
-            return folders.locate(above)
-        except DeliveryError as error:
-            if not missing(error):
-                raise
-        folders.forget(above)
-        return folders.locate(above)

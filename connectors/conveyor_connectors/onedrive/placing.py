@@ -17,7 +17,7 @@ from conveyor.contract import (
 from conveyor.kit.folders import Folders
 from conveyor.kit.naming import saved_candidates, sound_segments
 from conveyor.kit.waits import pause
-from conveyor_connectors.onedrive.drive import Drive, Stored, missing
+from conveyor_connectors.onedrive.drive import Drive, Stored
 from conveyor_connectors.onedrive.options import OneDriveOptions
 from conveyor_connectors.onedrive.sessions import FAIL, REPLACE, Sessions, Taken, Upload
 from conveyor_connectors.onedrive.spec import MAX_SIZE, NAMES
@@ -48,16 +48,9 @@ class Placer:
         check_names(target)
         if parcel.size > MAX_SIZE:
             raise DeliveryError(ErrorKind.TOO_LARGE, "OneDrive takes files of at most 250 GB")
-        above = self.parents(target)
-        folder = self._folders.ensure(above, context)
-        try:
-            return self._in(folder, parcel, target, context)
-        except DeliveryError as error:
-            if not missing(error) or not above:
-                raise
-        # Somebody has moved or deleted a folder since it was remembered.
-        self._folders.forget(above)
-        return self._in(self._folders.ensure(above, context), parcel, target, context)
+        return self._folders.within(
+            self.parents(target), context, lambda folder: self._in(folder, parcel, target, context)
+        )
 
     def _in(self, folder: str, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
         if target.conflict is ConflictPolicy.OVERWRITE:

@@ -10,6 +10,7 @@ from typing import Any
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, State
 from conveyor.kit.bodies import Body, Counting, Publishing
+from conveyor.kit.saved import load
 from conveyor.kit.waits import pause
 from conveyor_connectors.onedrive.drive import Drive, Stored, missing, stamp, stored
 from conveyor_connectors.onedrive.graph import BEHAVIOR, GONE, OTHER_RANGE, item
@@ -47,13 +48,7 @@ class Upload:
     @classmethod
     def load(cls, state: State) -> Upload | None:
         """The saved session, if there is one."""
-        saved = state.get("session")
-        if not isinstance(saved, Mapping):
-            return None
-        try:
-            return cls(**saved)  # type: ignore[arg-type]
-        except TypeError:
-            return None
+        return load(cls, state, "session")
 
 
 class Sessions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conveyor.contract import AttemptContext, CheckReport, CheckStep, DeliveryError, ErrorKind, Parcel
-from conveyor.kit.checking import canary, read_back, written
+from conveyor.kit.checking import canary, deleted, read_back, written
 from conveyor_connectors.s3.objects import Bucket, NoPreconditions, Taken
 from conveyor_connectors.s3.options import S3Options
 from conveyor_connectors.s3.preconditions import Preconditions
@@ -26,7 +26,7 @@ def check(
         steps.append(_read_step(bucket, key, stored.version, context))
         steps.append(_precondition_step(bucket, parcel, key, preconditions, context))
     finally:
-        steps.append(_delete_step(bucket, key, stored.version, context))
+        steps.append(deleted(key, lambda: bucket.delete(key, context)))
     return CheckReport(tuple(steps))
 
 
@@ -71,11 +71,3 @@ def _precondition_step(
         return CheckStep("create only", True, "the store has no If-None-Match: Conveyor looks first")
     preconditions.learn(False)
     return CheckStep("create only", True, "the store ignores If-None-Match: Conveyor looks first")
-
-
-def _delete_step(bucket: Bucket, key: str, version: str | None, context: AttemptContext) -> CheckStep:
-    try:
-        bucket.delete(key, context)
-    except DeliveryError as error:
-        return CheckStep("delete", False, f"{key} stays: {error.message}")
-    return CheckStep("delete", True, key)

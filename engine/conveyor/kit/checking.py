@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import BinaryIO, cast
 
 from conveyor.contract import CheckStep, DeliveryError, ErrorKind, Parcel
@@ -59,3 +59,17 @@ def read_back(sha256: str) -> CheckStep:
     if sha256 != _digest("sha256"):
         raise DeliveryError(ErrorKind.INTEGRITY, "the service returns other bytes than were written")
     return CheckStep("read back", True, "the bytes are the same")
+
+
+def deleted(name: str, delete: Callable[[], object]) -> CheckStep:
+    """The step of deleting what was written: a failure is told, and undoes no step before it.
+
+    Args:
+        name: Of what is deleted, for people.
+        delete: Does it.
+    """
+    try:
+        delete()
+    except DeliveryError as error:
+        return CheckStep("delete", False, f"{name} stays: {error.message}")
+    return CheckStep("delete", True, name)

@@ -14,9 +14,11 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from conveyor.contract import AttemptContext, Json, Memory
+from conveyor.contract import AttemptContext, DeliveryError, Json, Memory
+
+T = TypeVar("T")
 
 CLAIM = 30.0
 """Seconds after which a claim may be taken over."""
@@ -53,6 +55,7 @@ class Folders:
         clock: Seconds since the epoch.
         key: Makes one name of all that are one there: ``str.casefold`` where case does not count.
         finds_first: Ask ``find`` before ``create``; needless where ``create`` tells the id of what is there.
+        missing: Whether an error of the service says that a folder is gone, or in the trash.
     """
 
     service: FolderService
@@ -61,6 +64,7 @@ class Folders:
     clock: Callable[[], float] = time.time
     key: Callable[[str], str] = str
     finds_first: bool = True
+    missing: Callable[[DeliveryError], bool] = lambda error: False
     _seen: dict[str, tuple[str, float]] = field(default_factory=dict, init=False, repr=False)
     """What this connector has used of late: id, and when it was last known to be right."""
 
@@ -93,6 +97,42 @@ class Folders:
                 folder, name
             )
         return folder
+
+    def within(self, parents: Sequence[str], context: AttemptContext, act: Callable[[str], T]) -> T:
+        """Do something in the folder at that path; once more, where somebody has moved or deleted a folder
+        since it was remembered.
+
+        Args:
+            parents, context: As for :meth:`ensure`.
+            act: Gets the folder's id.
+
+        Raises:
+            DeliveryError: What the service or ``act`` raises.
+        """
+        folder = self.ensure(parents, context)
+        try:
+            return act(folder)
+        except DeliveryError as error:
+            if not parents or not self.missing(error):
+                raise
+        self.forget(parents)
+        return act(self.ensure(parents, context))
+
+    def look(self, parents: Sequence[str], act: Callable[[str], T | None]) -> T | None:
+        """As :meth:`within`, making nothing: None where there is no such folder.
+
+        Raises:
+            DeliveryError: What the service or ``act`` raises.
+        """
+        for last in (False, True):
+            try:
+                folder = self.locate(parents)
+                return None if folder is None else act(folder)
+            except DeliveryError as error:
+                if last or not parents or not self.missing(error):
+                    raise
+            self.forget(parents)
+        raise AssertionError("unreachable")
 
     def forget(self, parents: Sequence[str]) -> None:
         """The service does not know a remembered id any more: ask for each level anew."""
