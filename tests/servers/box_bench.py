@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from conveyor.testing import Bench
@@ -12,7 +12,7 @@ from conveyor_connectors.box.spec import SPEC
 from servers.box_errors import sdk_exceptions
 from servers.standins.box import BoxStandIn
 from servers.standins.box.errors import CODES, document
-from servers.standins.kit import Fault, StandInObserver
+from servers.standins.kit import StandInObserver
 from servers.standins.messages import Answer
 
 MIB = 1 << 20
@@ -31,38 +31,18 @@ def bench(standin: BoxStandIn, **changes: Any) -> Iterator[Bench]:
     standin.chunked_floor = standin.part_size = MIB
     token, _ = standin.sign_in("root_readwrite")
 
-    @contextmanager
-    def rejected() -> Iterator[Mapping[str, Any]]:
-        standin.refused_tokens.add(token)
-        try:
-            yield {}
-        finally:
-            standin.refused_tokens.discard(token)
-
-    def saying(route: str, answer: Answer) -> AbstractContextManager[Mapping[str, Any]]:
-        @contextmanager
-        def enter() -> Iterator[Mapping[str, Any]]:
-            fault = Fault(route, answer, times=-1)
-            standin.faults.append(fault)
-            try:
-                yield {}
-            finally:
-                standin.faults.remove(fault)
-
-        return enter()
-
     made: dict[str, Any] = {
         "spec": SPEC,
         "options": {**options(standin.url), "direct_limit": MIB},
         "observer": StandInObserver(standin),
         "address": (standin.host, standin.port),
         "through": lambda host, port: options(f"http://{host}:{port}"),
-        "wrong_credentials": rejected,
+        "wrong_credentials": lambda: standin.refusing(token),
         "missing_place": {"folder_id": "999999"},
-        "forbidden": lambda: saying("*", said("access_denied_insufficient_permissions")),
-        "full": lambda: saying("*", said("storage_limit_exceeded")),
-        "throttle": lambda seconds: saying(
-            "*", said("rate_limit_exceeded", **{"Retry-After": f"{seconds:g}"})
+        "forbidden": lambda: standin.answering({"*": said("access_denied_insufficient_permissions")}),
+        "full": lambda: standin.answering({"*": said("storage_limit_exceeded")}),
+        "throttle": lambda seconds: standin.answering(
+            {"*": said("rate_limit_exceeded", **{"Retry-After": f"{seconds:g}"})}
         ),
         "sdk_exceptions": sdk_exceptions,
         "classify": lambda error: classify(error, "test"),

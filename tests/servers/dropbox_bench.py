@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from dropbox import files
@@ -14,7 +14,7 @@ from conveyor_connectors.dropbox.errors import classify
 from conveyor_connectors.dropbox.spec import SPEC
 from servers.dropbox_errors import sdk_exceptions
 from servers.standins.dropbox import DropboxStandIn
-from servers.standins.kit import Fault, StandInObserver
+from servers.standins.kit import StandInObserver
 from servers.standins.messages import Answer
 
 MIB = 1 << 20
@@ -32,39 +32,16 @@ def bench(standin: DropboxStandIn, **changes: Any) -> Iterator[Bench]:
     """A bench on a stand-in; ``changes`` replace fields of the bench."""
     token, _ = standin.sign_in(" ".join(standin.scopes))
 
-    @contextmanager
-    def rejected() -> Iterator[Mapping[str, Any]]:
-        standin.refused_tokens.add(token)
-        try:
-            yield {}
-        finally:
-            standin.refused_tokens.discard(token)
-
-    def saying(**answers: Answer) -> AbstractContextManager[Mapping[str, Any]]:
-        """Each route (``any`` of them) answers so."""
-
-        @contextmanager
-        def enter() -> Iterator[Mapping[str, Any]]:
-            faults = [Fault(name.replace("any", "*"), answer, times=-1) for name, answer in answers.items()]
-            standin.faults += faults
-            try:
-                yield {}
-            finally:
-                for fault in faults:
-                    standin.faults.remove(fault)
-
-        return enter()
-
     made: dict[str, Any] = {
         "spec": SPEC,
         "options": {**options(standin.url), "direct_limit": MIB, "chunk_size": 4 * MIB},
         "observer": StandInObserver(standin, "Apps/Conveyor"),
         "address": (standin.host, standin.port),
         "through": lambda host, port: options(f"http://{host}:{port}"),
-        "wrong_credentials": rejected,
-        "forbidden": lambda: saying(**refusing(files.WriteError.no_write_permission)),
-        "full": lambda: saying(**refusing(files.WriteError.insufficient_space)),
-        "throttle": lambda seconds: saying(any=slow_down(seconds)),
+        "wrong_credentials": lambda: standin.refusing(token),
+        "forbidden": lambda: standin.answering(refusing(files.WriteError.no_write_permission)),
+        "full": lambda: standin.answering(refusing(files.WriteError.insufficient_space)),
+        "throttle": lambda seconds: standin.answering({"*": slow_down(seconds)}),
         "sdk_exceptions": sdk_exceptions,
         "classify": lambda error: classify(error, "test"),
         "large": LARGE,

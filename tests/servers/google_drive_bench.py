@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from conveyor.testing import Bench
@@ -11,7 +11,7 @@ from conveyor_connectors.google_drive.errors import classify
 from conveyor_connectors.google_drive.spec import SPEC
 from servers.google_drive_errors import sdk_exceptions
 from servers.standins.google_drive import GoogleDrive
-from servers.standins.kit import Fault, StandInObserver
+from servers.standins.kit import StandInObserver
 from servers.standins.messages import Answer
 
 UNIT = 256 * 1024
@@ -42,38 +42,18 @@ def bench(standin: GoogleDrive, **changes: Any) -> Iterator[Bench]:
     """A bench on a stand-in; ``changes`` replace fields of the bench."""
     token, _ = standin.sign_in(DRIVE)
 
-    @contextmanager
-    def rejected() -> Iterator[Mapping[str, Any]]:
-        standin.refused_tokens.add(token)
-        try:
-            yield {}
-        finally:
-            standin.refused_tokens.discard(token)
-
-    def saying(answer: Answer) -> AbstractContextManager[Mapping[str, Any]]:
-        @contextmanager
-        def enter() -> Iterator[Mapping[str, Any]]:
-            fault = Fault("*", answer, times=-1)
-            standin.faults.append(fault)
-            try:
-                yield {}
-            finally:
-                standin.faults.remove(fault)
-
-        return enter()
-
     made: dict[str, Any] = {
         "spec": SPEC,
         "options": {"api_url": standin.url, "chunk_size": UNIT},
         "observer": DriveObserver(standin),
         "address": (standin.host, standin.port),
         "through": lambda host, port: {"api_url": f"http://{host}:{port}"},
-        "wrong_credentials": rejected,
+        "wrong_credentials": lambda: standin.refusing(token),
         "missing_place": {"folder_id": "nowhere"},
-        "forbidden": lambda: saying(said(403, "insufficientFilePermissions")),
-        "full": lambda: saying(said(403, "storageQuotaExceeded")),
-        "throttle": lambda seconds: saying(
-            said(403, "userRateLimitExceeded", **{"Retry-After": f"{seconds:g}"})
+        "forbidden": lambda: standin.answering({"*": said(403, "insufficientFilePermissions")}),
+        "full": lambda: standin.answering({"*": said(403, "storageQuotaExceeded")}),
+        "throttle": lambda seconds: standin.answering(
+            {"*": said(403, "userRateLimitExceeded", **{"Retry-After": f"{seconds:g}"})}
         ),
         "sdk_exceptions": sdk_exceptions,
         "classify": lambda error: classify(error, "test"),

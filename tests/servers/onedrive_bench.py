@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from conveyor.testing import Bench
 from conveyor_connectors.onedrive.spec import SPEC
 from servers.onedrive_errors import classify, sdk_exceptions
-from servers.standins.kit import Fault, StandInObserver
+from servers.standins.kit import StandInObserver
 from servers.standins.messages import Answer
 from servers.standins.onedrive import OneDrive
 
@@ -29,38 +29,18 @@ def bench(standin: OneDrive, **changes: Any) -> Iterator[Bench]:
     """A bench on a stand-in; ``changes`` replace fields of the bench."""
     token, _ = standin.sign_in(SCOPES)
 
-    @contextmanager
-    def rejected() -> Iterator[Mapping[str, Any]]:
-        standin.refused_tokens.add(token)
-        try:
-            yield {}
-        finally:
-            standin.refused_tokens.discard(token)
-
-    def saying(answer: Answer) -> AbstractContextManager[Mapping[str, Any]]:
-        @contextmanager
-        def enter() -> Iterator[Mapping[str, Any]]:
-            fault = Fault("*", answer, times=-1)
-            standin.faults.append(fault)
-            try:
-                yield {}
-            finally:
-                standin.faults.remove(fault)
-
-        return enter()
-
     made: dict[str, Any] = {
         "spec": SPEC,
         "options": {**options(standin.url), "fragment_size": UNIT},
         "observer": StandInObserver(standin, "Conveyor"),
         "address": (standin.host, standin.port),
         "through": lambda host, port: options(f"http://{host}:{port}"),
-        "wrong_credentials": rejected,
+        "wrong_credentials": lambda: standin.refusing(token),
         "missing_place": {"drive_id": "nobody"},
-        "forbidden": lambda: saying(said(403, "accessDenied")),
-        "full": lambda: saying(said(507, "quotaLimitReached")),
-        "throttle": lambda seconds: saying(
-            said(429, "activityLimitReached", **{"Retry-After": f"{seconds:g}"})
+        "forbidden": lambda: standin.answering({"*": said(403, "accessDenied")}),
+        "full": lambda: standin.answering({"*": said(507, "quotaLimitReached")}),
+        "throttle": lambda seconds: standin.answering(
+            {"*": said(429, "activityLimitReached", **{"Retry-After": f"{seconds:g}"})}
         ),
         "sdk_exceptions": sdk_exceptions,
         "classify": classify,

@@ -162,6 +162,28 @@ class StandIn:
         self._http.server_close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    # --- troubles, for the bench of a connector --------------------------------------------------
+
+    @contextmanager
+    def refusing(self, token: str) -> Iterator[Mapping[str, Any]]:
+        """This access token counts as expired; yields no overrides of options."""
+        self.refused_tokens.add(token)
+        try:
+            yield {}
+        finally:
+            self.refused_tokens.discard(token)
+
+    @contextmanager
+    def answering(self, answers: Mapping[str, Answer]) -> Iterator[Mapping[str, Any]]:
+        """Each of these routes answers so, every time; yields no overrides of options."""
+        faults = [Fault(route, answer, times=-1) for route, answer in answers.items()]
+        self.faults += faults
+        try:
+            yield {}
+        finally:
+            for fault in faults:
+                self.faults.remove(fault)
+
     # --- looking ---------------------------------------------------------------------------------
 
     def count(self, route: str) -> int:
