@@ -6,18 +6,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from conveyor.config.options import EndpointUrl, Size
+from conveyor.config.options import EndpointUrl, FolderPath, Size
 from conveyor.contract import OAuthOptions
 
 MIB = 1024 * 1024
 BLOCK = 4 * MIB
-
-
-def _folder(value: str) -> str:
-    path = "/" + value.strip("/")
-    if any(level in ("", ".", "..") for level in path.split("/")[1:]) and path != "/":
-        raise ValueError("is a path such as /Photos/Incoming, without empty levels, . and ..")
-    return path
 
 
 def _name(value: str) -> str:
@@ -35,7 +28,7 @@ def _blocks(value: int) -> int:
 class DropboxOptions(OAuthOptions):
     """A folder of a Dropbox account."""
 
-    folder_path: Annotated[str, AfterValidator(_folder)] | None = Field(
+    folder_path: FolderPath | None = Field(
         None,
         description="The folder that the rendered path lies below; made when it is missing. By default "
         "/Apps/ and app_name. An application of the type App folder sees its own folder as /.",

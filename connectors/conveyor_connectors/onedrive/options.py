@@ -6,19 +6,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from conveyor.config.options import EndpointUrl, Size
+from conveyor.config.options import EndpointUrl, FolderPath, Size
 from conveyor.contract import OAuthOptions
 
 MIB = 1024 * 1024
 UNIT = 320 * 1024
 """What each fragment but the last is a multiple of (graph/api/driveitem-createuploadsession)."""
-
-
-def _folder(value: str) -> str:
-    path = "/" + value.strip("/")
-    if path != "/" and any(level in ("", ".", "..") for level in path.split("/")[1:]):
-        raise ValueError("is a path such as /Photos/Incoming, without empty levels, . and ..")
-    return path
 
 
 def _units(value: int) -> int:
@@ -49,7 +42,7 @@ class OneDriveOptions(OAuthOptions):
         description="The drive, for a SharePoint library or somebody else's OneDrive. By default the drive "
         "of the account that signs in.",
     )
-    folder_path: Annotated[str, AfterValidator(_folder)] | None = Field(
+    folder_path: FolderPath | None = Field(
         None,
         description="The folder that the rendered path lies below; made when it is missing. By default / and "
         "app_name.",

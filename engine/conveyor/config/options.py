@@ -83,6 +83,17 @@ EndpointUrl = Annotated[str, AfterValidator(_endpoint)]
 """An address that gets tokens: https, or http on this machine."""
 
 
+def _folder(value: str) -> str:
+    path = "/" + value.strip("/")
+    if path != "/" and any(level in ("", ".", "..") for level in path.split("/")[1:]):
+        raise ValueError("is a path such as /Photos/Incoming, without empty levels, . and ..")
+    return path
+
+
+FolderPath = Annotated[str, AfterValidator(_folder)]
+"""A folder at a service, from its top on: ``/``, or levels with one slash before each and none at the end."""
+
+
 class Options(BaseModel):
     """Base of option models: frozen, unknown keys refused, camelCase accepted, no values in error texts."""
 

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, urlencode
@@ -15,6 +15,7 @@ from conveyor.clock import SECOND, Clock
 from conveyor.contract import OAuthProvider
 from conveyor.errors import ConveyorError, UsageError
 from conveyor.ledger.connections import Tokens
+from conveyor.oauth.contract import Unattended
 from conveyor.oauth.http import Answer, NoAnswer, ask
 from conveyor.oauth.refusals import NotConnected, refusal
 
@@ -145,9 +146,7 @@ class Application:
             return None
         module, _, attribute = reference.partition(":")
         try:
-            make: Callable[..., Mapping[str, str] | None] = getattr(
-                importlib.import_module(module), attribute
-            )
+            make: Unattended = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
             raise ConveyorError(
                 f"OAuth provider {self.provider.name!r}: {reference} cannot be loaded: {error}",

@@ -16,8 +16,6 @@ from conveyor.version import requirement
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-SCHEMES = frozenset({"s3", "az", "gs"})
-
 _CLIENT = frozenset({"allow_http", "connect_timeout", "read_timeout", "proxy_url", "user_agent"})
 """Options of the HTTP client rather than of the service."""
 
