@@ -127,6 +127,12 @@ class Application:
             url = getattr(self.provider, name)
         return None if url is None else _PLACE.sub(self._fill, url)
 
+    def _needed(self, name: str) -> str:
+        url = self.endpoint(name)
+        if url is None:
+            raise UsageError(f"{self.provider.title} has no {name}")
+        return url
+
     def _fill(self, place: re.Match[str]) -> str:
         value = getattr(self._options, place.group(1), None)
         if value in (None, ""):
@@ -152,7 +158,7 @@ class Application:
                 f"OAuth provider {self.provider.name!r}: {reference} cannot be loaded: {error}",
                 cure="install what the plugin needs, or update it",
             ) from None
-        return make(self._options, self._now(), self.endpoint("token_url"))
+        return make(self._options, self._now(), self._needed("token_url"))
 
     @property
     def attended(self) -> bool:
@@ -244,9 +250,7 @@ class Application:
         return True
 
     def _post(self, endpoint: str, form: Mapping[str, str], *, identify: bool) -> Answer:
-        url = self.endpoint(endpoint)
-        if url is None:
-            raise UsageError(f"{self.provider.title} has no {endpoint}")
+        url = self._needed(endpoint)
         headers = {"Content-Type": _FORM}
         fields = dict(form)
         if identify:
