@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from conveyor.delivery.identity import serving
 from conveyor.intake import Item
 from conveyor.ledger.records import OPEN, AttemptOutcome, DeliveryRecord, Filter, Status
 from e2e.kit import Place, until
@@ -85,7 +86,11 @@ def submit(place: Place, files: int, seed: int) -> dict[str, str]:
 
 
 def run(place: Place, *, kills: int, seed: int, pause: tuple[float, float] = (0.4, 1.5)) -> tuple[int, float]:
-    """Keep engines running, killing one at random, until nothing is open; returns kills and seconds."""
+    """Keep engines running, killing one at random, until all kills are done and nothing is open.
+
+    Returns:
+        Kills and seconds.
+    """
     chance = random.Random(seed)
     began = time.monotonic()
     engines = [place.start() for _ in range(ENGINES)]
@@ -102,9 +107,15 @@ def run(place: Place, *, kills: int, seed: int, pause: tuple[float, float] = (0.
                 engines[victim] = place.start()
                 done += 1
                 next_kill = time.monotonic() + chance.uniform(*pause)
-            return not installation.ledger.deliveries.open_count()
+            return done == kills and not installation.ledger.deliveries.open_count()
+
+        def listening() -> bool:
+            """Each engine is far enough to take SIGTERM as an order: the last kill may be a moment ago."""
+            known = {worker.pid for worker in serving(installation.ledger.workers.all(), 0)}
+            return known >= {engine.pid for engine in engines}
 
         until(settled, "everything is final", patience=600.0)
+        until(listening, "the engines know their ledger")
     for engine in engines:
         engine.send_signal(signal.SIGTERM)
     for engine in engines:
