@@ -73,6 +73,7 @@ class Conveyor:
         meta: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         in_place: bool = False,
+        priority: int = 0,
     ) -> Submitted:
         """Submit one file for delivery. When this returns, file and job survive a power failure.
 
@@ -86,6 +87,8 @@ class Conveyor:
             meta: Further metadata for path templates.
             idempotency_key: The same key with the same file and destinations returns the first job.
             in_place: Do not copy the file: its path stays readable by every worker until all is delivered.
+            priority: From 0 to 9: the higher one goes first among what waits for a destination; each step
+                counts like ten minutes of waiting, so that nothing waits for ever.
 
         Returns:
             The job's id and the delivery id of each destination; ``created`` is False for a repeated key.
@@ -109,6 +112,7 @@ class Conveyor:
             meta=meta,
             key=idempotency_key,
             in_place=in_place,
+            priority=priority,
         )
 
     def submit_many(self, items: Iterable[Item]) -> list[Submitted]:

@@ -20,6 +20,7 @@ META_MAX: Final = 8192
 COUNT_MAX: Final = 256
 """Tags, and metadata fields."""
 INDEX_MAX: Final = 2**31 - 1
+PRIORITY_MAX: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Item:
         key: Idempotency key: submitted again with the same bytes and destinations, it answers with the first
             job; with others it is an error.
         in_place: Copy nothing; the path must stay, unchanged, where every worker sees it.
+        priority: From 0 to 9: which of a destination's waiting deliveries go first.
     """
 
     source: AnySource
@@ -54,6 +56,7 @@ class Item:
     source_name: str | None = None
     key: str | None = None
     in_place: bool = False
+    priority: int = 0
 
 
 class Metadata(NamedTuple):
@@ -62,6 +65,7 @@ class Metadata(NamedTuple):
     filename: str | None
     media_type: str | None
     rest: dict[str, Any]
+    priority: int = 0
 
 
 def metadata(item: Item) -> Metadata:
@@ -82,6 +86,7 @@ def metadata(item: Item) -> Metadata:
             "tags": tags(item.tags),
             "meta": meta(item.meta),
         },
+        priority(item.priority),
     )
 
 
@@ -114,6 +119,17 @@ def index(value: int | None) -> int | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= INDEX_MAX:
         raise SubmissionError(f"image_index must be a whole number from 0, not {value!r}")
+    return value
+
+
+def priority(value: int) -> int:
+    """A priority.
+
+    Raises:
+        SubmissionError: It is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= PRIORITY_MAX:
+        raise SubmissionError(f"priority must be a whole number from 0 to {PRIORITY_MAX}, not {value!r}")
     return value
 
 

@@ -243,6 +243,7 @@ class Submitter:
                 destination.type,
                 expires_at=now + micros(destination.expire_after),
                 next_attempt_at=now,
+                priority=fields.priority,
             )
             for destination in destinations
         )

@@ -34,7 +34,9 @@ def test_prints_the_job_and_says_that_nobody_delivers(line: CommandLine, receive
     line.config(receiver.url)
     line.file("photo.jpg")
 
-    ended = line.run("send", "photo.jpg", "--tag", "order:7", "--meta", "shop=12", "--session", "s1")
+    ended = line.run(
+        "send", "photo.jpg", "--tag", "order:7", "--meta", "shop=12", "--session", "s1", "-p", "5"
+    )
 
     ((job, tags, meta, session, index),) = line.rows(
         "SELECT id, tags, meta, session_id, image_index FROM jobs"
@@ -45,6 +47,7 @@ def test_prints_the_job_and_says_that_nobody_delivers(line: CommandLine, receive
     assert "order:7" in tags
     assert '"shop"' in meta
     assert (session, index) == ("s1", None)
+    assert line.rows("SELECT priority FROM deliveries") == [(5,)]
     assert receiver.requests == []
 
 

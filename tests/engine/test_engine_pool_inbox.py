@@ -272,7 +272,7 @@ def test_a_ledger_that_cannot_be_read_is_asked_again(
 ) -> None:
     monkeypatch.setattr("conveyor.delivery.broker.LEDGER_PAUSE", 0.0)
 
-    def away(*_: object) -> None:
+    def away(*_: object, **__: object) -> None:
         raise LedgerUnavailable("gone fishing")
 
     sim.submit()

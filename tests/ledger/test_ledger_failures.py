@@ -116,7 +116,8 @@ def test_a_server_that_goes_away_comes_back(postgres_server: Any, clock: Any) ->
     with open_ledger(postgres_server.url(name), clock=clock) as ledger:
         ledger.health.pause(["a"], None, 1)
         postgres_server.execute(
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            # With a time the server waits until they have ended.
+            f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}'"
         )
         # What the server ended while it lay in the pool is replaced before anybody stumbles over it.
         ledger.health.pause(["b"], None, 1)

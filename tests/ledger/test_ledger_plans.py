@@ -16,6 +16,7 @@ from conveyor.ledger import (
     health,
     open_ledger,
     outcomes,
+    ranks,
     rows,
     states,
     wakeups,
@@ -56,12 +57,22 @@ def test_due_jumps_from_destination_to_destination(explain: Any) -> None:
     uses = [step for step in plan if "ix_deliveries_due" in step]
     assert len(uses) == 3
     assert all(step.startswith("SEARCH") for step in uses)
+    assert any("ix_deliveries_priority (destination=?)" in step for step in plan), plan
 
 
 def test_a_claim_starts_at_the_earliest_row_and_sorts_nothing(explain: Any) -> None:
     plan = explain(claims._TAKE)
     _no_scan(plan)
     assert any("ix_deliveries_due (destination=? AND next_attempt_at<?)" in step for step in plan), plan
+    assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+@pytest.mark.parametrize("statement", [ranks._LEVELS, ranks._OF_LEVEL, ranks._OTHERS])
+def test_priorities_are_found_without_reading_what_has_none(explain: Any, statement: Any) -> None:
+    plan = explain(statement)
+    _no_scan(plan)
+    index = "due" if statement is ranks._OTHERS else "priority"
+    assert all(f"ix_deliveries_{index}" in step for step in plan if "deliveries" in step), plan
     assert not any("TEMP B-TREE" in step for step in plan), plan
 
 

@@ -56,6 +56,7 @@ def registry() -> Registry:
                 OPTIONS,
                 Capabilities(conflicts=frozenset({ConflictPolicy.SKIP, ConflictPolicy.OVERWRITE})),
             ),
+            ConnectorSpec("signed", "Signed in to", FACTORY, "conveyor.contract:OAuthOptions", oauth="acme"),
         ]
     )
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from conveyor.config import load
+from conveyor.config import Reloader, load
+from conveyor.config.model import SharedLimits
 from conveyor.config.settings import Settings
 from conveyor.contract import ConflictPolicy
 from conveyor.errors import ConfigError
@@ -288,3 +289,40 @@ def test_a_missing_file_is_one_clear_problem(tmp_path, registry):
 
 def test_settings_can_be_used_without_a_file():
     assert Settings().workers.threads == 16
+
+
+def test_rates_of_a_destination_and_of_an_account(read):
+    config = read(
+        """
+        connections:
+          office: {limits: {concurrency: 3, rate: 600/m, byte_rate: 5MB/s}}
+          b: {limits: {rate: 1/s}}
+          nobody: {limits: {rate: 1/s}}
+        defaults: {limits: {rate: 20/s}}
+        destinations:
+          a: {type: signed, client_id: app, connection: office, limits: {byte_rate: 1MiB}}
+          b: {type: signed, client_id: app}
+          c: {type: signed, client_id: app, connection: unlimited}
+          d: {type: box, access_key: k}
+        """
+    )
+    a, b, c, d = config.source.list()
+    assert (a.limits.rate, a.limits.byte_rate) == (20, 2**20)
+    assert a.shared == SharedLimits("office", 3, 10, 5_000_000)
+    assert b.shared == SharedLimits("b", None, 1, None)
+    assert c.shared is d.shared is None
+
+
+def test_an_edit_of_an_accounts_limits_is_no_edit_of_its_destinations(read, write):
+    text = """
+        connections: {{office: {{limits: {{rate: {rate}}}}}}}
+        destinations: {{a: {{type: signed, client_id: app, connection: office}}}}
+        """
+    config = read(text.format(rate="1/s"))
+    before = one(config)
+    reloader = Reloader(config)
+    write(text.format(rate="2/s"))
+    reloader.request()
+    after = one(reloader.poll().config)
+    assert (before.shared.rate, after.shared.rate) == (1, 2)
+    assert after.revision == before.revision

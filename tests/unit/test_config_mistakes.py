@@ -52,7 +52,7 @@ def test_all_mistakes_come_at_once_with_place_and_nearest_name(write, registry, 
         load(write(BAD), env={}, registry=registry)
     missing = f"the file {tmp_path}/no/such/file cannot be read: No such file or directory"
     env_cure = "export SHARED_KEY=…, write ${SHARED_KEY:-default}, or read it from a file: !file PATH"
-    types = "installed types: box, hole, slowbox"
+    types = "installed types: box, hole, signed, slowbox"
     assert messages(caught.value.problems) == [
         (1, 1, "ledgr", "unknown option", "did you mean 'ledger'?"),
         (2, 22, "workers.processes", "expected a whole number", None),

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conveyor.config.units import format_duration, format_size, parse_duration, parse_size
+from conveyor.config.units import (
+    format_duration,
+    format_rate,
+    format_size,
+    parse_duration,
+    parse_rate,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +81,32 @@ def test_a_formatted_size_is_read_back(count):
 def test_a_formatted_duration_is_read_back(milliseconds):
     seconds = milliseconds / 1000
     assert parse_duration(format_duration(seconds)) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("10/s", 10),
+        ("600/m", 10),
+        ("1000/h", 1000 / 3600),
+        ("2.5 / s", 2.5),
+        (5, 5),
+        ("5", 5),
+        ("1/d", 1 / 86400),
+    ],
+)
+def test_a_rate_is_read(text, rate):
+    assert parse_rate(text) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "0/s", 0, -1, "-1/s", "10/x", "10/5s", "fast", True, None, "inf/s", "1//s"]
+)
+def test_a_wrong_rate_says_what_was_expected(wrong):
+    with pytest.raises(ValueError, match="expected a rate such as 10/s"):
+        parse_rate(wrong)
+
+
+@given(st.floats(1e-4, 1e5))
+def test_a_formatted_rate_is_read_back(rate):
+    assert parse_rate(format_rate(rate)) == pytest.approx(rate, rel=1e-4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,18 @@ from pydantic import ValidationError
 from conveyor.config.expand import Expander, Found
 from conveyor.config.layers import layers_of
 from conveyor.config.mistakes import report
-from conveyor.config.model import COMMON_KEYS, DESTINATION_ID, CommonModel, Destination, Limits
+from conveyor.config.model import (
+    COMMON_KEYS,
+    DESTINATION_ID,
+    CommonModel,
+    Destination,
+    Limits,
+    SharedLimits,
+)
 from conveyor.config.nodes import Fault, Mark, Node, merge, problem_at
 from conveyor.config.nodes import Path as TreePath
 from conveyor.config.options import Options
-from conveyor.config.policies import template_of
+from conveyor.config.policies import ConnectionModel, template_of
 from conveyor.config.settings import NetworkSettings
 from conveyor.config.shape import canonical, shape_of, unknown_keys
 from conveyor.contract import ConflictPolicy, ConnectorSpec
@@ -49,6 +56,7 @@ class Builder:
         network: The global network policy.
         defaults: The tree of ``defaults``, valid.
         presets: The trees of ``presets``.
+        connections: What is set of connections, by id.
     """
 
     def __init__(
@@ -59,6 +67,7 @@ class Builder:
         network: NetworkSettings | None = None,
         defaults: Node | None = None,
         presets: Mapping[str, Node] | None = None,
+        connections: Mapping[str, ConnectionModel] | None = None,
     ) -> None:
         self.registry = registry
         self.base = base
@@ -67,6 +76,7 @@ class Builder:
         self._networks: dict[tuple[object, ...], Network] = {}
         self._defaults = canonical(defaults or Node({}), CommonModel)
         self._presets = presets or {}
+        self._connections = connections or {}
         self._salt = repr(sorted(self._settings.model_dump().items()))
 
     def build(
@@ -92,7 +102,9 @@ class Builder:
         revision = draft.digest(self._salt)
         earlier = (known or {}).get(destination_id)
         if not draft.found and earlier is not None and earlier.revision == revision and not earlier.problem:
-            return Built(earlier)
+            # What the account bears together is no part of the destination, and of its revision.
+            shared = self.shared_limits(destination_id, earlier.spec, earlier.options)
+            return Built(earlier if shared == earlier.shared else replace(earlier, shared=shared))
         draft.validate(self)
         return draft.finish(self, revision)
 
@@ -115,6 +127,17 @@ class Builder:
             own.ca_bundle if "ca_bundle" in given else self._settings.ca_bundle,
             own.proxy if "proxy" in given else self._settings.proxy,
         )
+
+    def shared_limits(self, destination_id: str, spec: ConnectorSpec, options: Any) -> SharedLimits | None:
+        """What is set of the connection of a destination; None when it has none, or nothing is set."""
+        if spec.oauth is None or options is None:
+            return None
+        connection = getattr(options, "connection", None) or destination_id
+        known = self._connections.get(connection)
+        if known is None:
+            return None
+        limits = known.limits
+        return SharedLimits(connection, limits.concurrency, limits.rate, limits.byte_rate)
 
     def layers(self, node: Node, path: TreePath, found: Found) -> list[Node]:
         """The presets and the destination itself, the farthest first."""
@@ -252,6 +275,7 @@ class _Draft:
             network=builder.network_of(common.network),
             revision=revision,
             problem=None if usable else _summary(problems),
+            shared=builder.shared_limits(self.id, spec, self.options if usable else None),
         )
         return Built(destination, problems)
 
@@ -288,6 +312,8 @@ def _limits(common: CommonModel, spec: ConnectorSpec) -> Limits:
         base_timeout=limits.base_timeout,
         idle_timeout=limits.idle_timeout,
         answer_timeout=limits.answer_timeout,
+        rate=limits.rate,
+        byte_rate=limits.byte_rate,
     )
 
 

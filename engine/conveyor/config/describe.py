@@ -15,12 +15,20 @@ from pydantic.fields import FieldInfo
 
 from conveyor.config.options import Options
 from conveyor.config.shape import inner_model
-from conveyor.config.units import format_duration, format_size, parse_duration, parse_size
+from conveyor.config.units import (
+    format_duration,
+    format_rate,
+    format_size,
+    parse_duration,
+    parse_rate,
+    parse_size,
+)
 
 _SIMPLE = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
 _PARSERS: dict[Any, tuple[str, Callable[[Any], str]]] = {
     parse_duration: ("duration", format_duration),
     parse_size: ("size", format_size),
+    parse_rate: ("rate", format_rate),
 }
 """Types that are told by what parses them."""
 

@@ -131,6 +131,7 @@ class _Reading:
             network=settings.network,
             defaults=tree.child("defaults"),
             presets=self.presets,
+            connections=settings.connections,
         )
         built, quarantined = self._build(builder, known)
         unknown = self._unknown_defaults(settings, tree, built)

@@ -41,7 +41,7 @@ class CommonModel(Options):
     path_template: TemplateText | None = Field(
         None, description="Where files go below the destination's root."
     )
-    limits: LimitsModel = Field(LimitsModel(), description="Concurrency, size and time.")
+    limits: LimitsModel = Field(LimitsModel(), description="Concurrency, rates, size and time.")
     expire_after: Duration = Field(
         7 * 86400, gt=0, description="A delivery older than this, holds included, has failed."
     )
@@ -65,6 +65,8 @@ class Limits:
         base_timeout: Seconds.
         idle_timeout: Seconds without progress.
         answer_timeout: Seconds from the last byte sent to the answer.
+        rate: Attempts a second, over all workers; None without a limit.
+        byte_rate: Bytes a second, likewise.
     """
 
     concurrency: int = 8
@@ -73,6 +75,25 @@ class Limits:
     base_timeout: float = 60.0
     idle_timeout: float = 120.0
     answer_timeout: float = 30.0
+    rate: float | None = None
+    byte_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedLimits:
+    """What all destinations of one connection bear together; None is without a limit.
+
+    Attributes:
+        connection: Its id.
+        concurrency: Deliveries at a time.
+        rate: Attempts a second.
+        byte_rate: Bytes a second.
+    """
+
+    connection: str
+    concurrency: int | None = None
+    rate: float | None = None
+    byte_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +117,7 @@ class Destination:
         network: The policy under which it is dialled.
         revision: One-way digest of all of this, secrets included: changes when anything does.
         problem: Why it cannot be used (``invalid_config``); its work is held.
+        shared: What the config says of its connection; None when that is nothing.
     """
 
     id: str
@@ -114,3 +136,4 @@ class Destination:
     network: Network
     revision: str
     problem: Problem | None = None
+    shared: SharedLimits | None = None

@@ -33,9 +33,9 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from conveyor.config.units import parse_duration, parse_size
+from conveyor.config.units import parse_duration, parse_rate, parse_size
 
-__all__ = ["Duration", "EndpointUrl", "Field", "LocalPath", "Options", "SecretStr", "Size"]
+__all__ = ["Duration", "EndpointUrl", "Field", "LocalPath", "Options", "Rate", "SecretStr", "Size"]
 
 BOTH_SPELLINGS = "both_spellings"
 """The pydantic error type for an option that is given in snake_case and in camelCase."""
@@ -55,6 +55,14 @@ Size = Annotated[
     WithJsonSchema({**_QUANTITY_SCHEMA, "examples": ["32KiB", "5GB"]}),
 ]
 """Bytes (or bytes per second), written as ``65536``, ``32KiB``, ``5MB``."""
+
+
+Rate = Annotated[
+    float,
+    BeforeValidator(parse_rate),
+    WithJsonSchema({**_QUANTITY_SCHEMA, "examples": ["10/s", "600/m"]}),
+]
+"""So many a second, written as ``10/s``, ``600/m``, ``1000/h`` or a bare number."""
 
 
 def _under_base(path: Path, info: ValidationInfo) -> Path:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from conveyor.config.options import Duration, Options, Size
+from conveyor.config.options import Duration, Options, Rate, Size
 from conveyor.contract import ConflictPolicy
 from conveyor.paths import Template, TemplateError
 from conveyor.retry import RetryPolicy
@@ -61,12 +61,31 @@ class RetryModel(Options):
         return RetryPolicy(schedule=self.schedule, jitter=self.jitter)
 
 
-class LimitsModel(Options):
-    """Concurrency, size and time."""
+class FlowModel(Options):
+    """How much at a time and how fast, over all workers and machines."""
 
     concurrency: int | None = Field(
         None, ge=1, le=1024, description="Deliveries at a time, over all workers. Default by type."
     )
+    rate: Rate | None = Field(
+        None, description="Attempts per second, minute, hour or day, over all workers: 10/s, 600/m."
+    )
+    byte_rate: Size | None = Field(
+        None, gt=0, description="Bytes per second on average, over all workers: 5MB."
+    )
+
+
+class ConnectionModel(Options):
+    """What is set of a connection: the account that several destinations may share."""
+
+    limits: FlowModel = Field(
+        FlowModel(), description="For all destinations of the account together, beside their own limits."
+    )
+
+
+class LimitsModel(FlowModel):
+    """Concurrency, rates, size and time."""
+
     max_size: Size | None = Field(
         None, gt=0, description="Largest file accepted for this destination. Default by type."
     )

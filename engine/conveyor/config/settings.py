@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from conveyor.config.options import Duration, LocalPath, Options, SecretStr
-from conveyor.config.policies import Conflict, LimitsModel, RetryModel, TemplateText
+from conveyor.config.policies import Conflict, ConnectionModel, LimitsModel, RetryModel, TemplateText
 from conveyor.network.policy import is_never
 
 SQLITE = "sqlite:///"
@@ -187,7 +187,7 @@ class DefaultsSettings(Options):
     conflict: Conflict | None = Field(
         None, description="What happens when the name is taken. `rename` where nothing is said."
     )
-    limits: LimitsModel = Field(LimitsModel(), description="Concurrency, size and time.")
+    limits: LimitsModel = Field(LimitsModel(), description="Concurrency, rates, size and time.")
     path_template: TemplateText | None = Field(
         None, description="Where files go below the destination's root."
     )
@@ -256,6 +256,11 @@ class Settings(Options):
     )
     defaults: DefaultsSettings = Field(
         DefaultsSettings(), description="Policies of destinations that do not set their own."
+    )
+    connections: dict[str, ConnectionModel] = Field(
+        default_factory=dict,
+        description="Limits of accounts that destinations share, by the connection's id: "
+        "`{office: {limits: {concurrency: 4, rate: 10/s}}}`.",
     )
     plugins: tuple[LocalPath, ...] = Field(
         (), description="Plugins that are one file each, not installed as packages: `[./my_connector.py]`."

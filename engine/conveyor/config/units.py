@@ -23,6 +23,7 @@ BYTES = {
 
 _PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
 _DURATION_HELP = "a duration such as 30s, 2m, 1h or 7d (a bare number is seconds)"
+_RATE_HELP = "a rate such as 10/s, 600/m or 1000/h (a bare number is by the second)"
 _SIZE_HELP = "a size such as 65536, 32KiB or 5MB"
 
 
@@ -77,6 +78,34 @@ def parse_size(value: object) -> int:
         if part and factor is not None:
             return round(float(part.group(1)) * factor)
     raise ValueError(f"expected {_SIZE_HELP}")
+
+
+def parse_rate(value: object) -> float:
+    """Turn ``"600/m"``, ``"10/s"`` or a number into so many a second; more than none.
+
+    Raises:
+        ValueError: With one sentence that says what was expected.
+    """
+    rate: float | None = None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        rate = float(value)
+    elif isinstance(value, str):
+        count, _, unit = (part.strip() for part in value.partition("/"))
+        factor = SECONDS.get(unit.lower() or "s")
+        if factor is not None and re.fullmatch(r"\d+(?:\.\d+)?", count):
+            rate = float(count) / factor
+    if rate is None or not math.isfinite(rate) or rate <= 0:
+        raise ValueError(f"expected {_RATE_HELP}")
+    return rate
+
+
+def format_rate(rate: float) -> str:
+    """A rate as text that :func:`parse_rate` reads back: ``10/s``, ``30/m``."""
+    for unit in ("s", "m", "h", "d"):
+        count = rate * SECONDS[unit]
+        if count >= 1 or unit == "d":
+            return f"{count:.6g}/{unit}"
+    return f"{rate:.6g}"
 
 
 def format_duration(seconds: float) -> str:

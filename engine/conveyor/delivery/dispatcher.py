@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from conveyor.clock import SECOND, Clock, micros
 from conveyor.contract import Log
+from conveyor.delivery.flows import Flows
 from conveyor.holds import Reason, hold_of, served_at
 from conveyor.ledger.facade import Ledger
 from conveyor.ledger.records import (
@@ -87,6 +88,9 @@ class Dispatcher:
         self._probed: dict[str, Block] = {}
         self._released: dict[str, str] = {}
         self._stalled: frozenset[str] = frozenset()
+        self._flows = Flows(source)
+        self._paced: dict[str, int] = {}
+        """Until when the rate of a destination lets nothing through, as far as is known here."""
         self._suspects: set[str] = set()
         """Destinations that have stalled here and have not delivered since."""
         self._asleep = False
@@ -147,7 +151,7 @@ class Dispatcher:
             wanted = self._choose(room, now)
             if not wanted:
                 return []
-            claims = self._ledger.claims.claim(self._worker_id, wanted, now)
+            claims = self._ledger.claims.claim(self._worker_id, wanted, now, paced=self._pace)
             self._learn(wanted, claims, now)
             return claims
 
@@ -168,7 +172,7 @@ class Dispatcher:
                     ready = Ready(destination, due, block)
                     wanted.append(replace(self._want(ready, len(of_it)), only=tuple(of_it)))
                     blocks[name] = block
-            claims = self._ledger.claims.claim(self._worker_id, wanted, now)
+            claims = self._ledger.claims.claim(self._worker_id, wanted, now, paced=self._pace)
             for claim in claims:
                 self._note_probe(claim, blocks.get(claim.destination))
             return {claim.delivery_id: claim for claim in claims}
@@ -177,6 +181,11 @@ class Dispatcher:
         """How many of which destinations to serve next, without taking any: for whoever wakes others."""
         with self._lock:
             return self._choose(room, self._clock.now())
+
+    def paced(self, destination: str, until: int) -> None:
+        """The rate of a destination lets nothing through before ``until``: for whoever wakes others."""
+        with self._lock:
+            self._pace(destination, until)
 
     def served(self, wanted: Sequence[Wanted], exhausted: Collection[str]) -> None:
         """What was chosen is under way; of ``exhausted`` destinations nothing more is due."""
@@ -198,6 +207,7 @@ class Dispatcher:
             now = self._clock.now()
             self._look(now)
             self._asleep = False
+            self._paced.clear()  # what waits for its rate is due all the same
             return bool(self._survey(now + micros(seconds))[0])
 
     # --- inside ----------------------------------------------------------------------------------
@@ -239,12 +249,18 @@ class Dispatcher:
             at, block = self._standing(due, destination)
             if at is None:
                 continue
+            at = max(at, self._paced.get(due.destination, 0))
             if at <= now:
                 ready.append(Ready(destination, due, block))
             elif wake is None or at < wake:
                 wake = at
         ready.sort(key=lambda item: (item.destination.id in self._suspects, self._last_served(item, now)))
         return ready, wake
+
+    def _pace(self, destination: str, until: int) -> None:
+        # Looked at again before that in any case: an edit may have raised the rate.
+        at = self._paced[destination] = min(until, self._clock.now() + micros(RESCAN))
+        self.next_wake = at if self.next_wake is None else min(self.next_wake, at)
 
     def _last_served(self, item: Ready, now: int) -> int:
         here = self._served.get(item.destination.id, 0)
@@ -289,6 +305,8 @@ class Dispatcher:
             destination.revision,
             partial(self._place, destination),
             probe=item.probe is not None,
+            ranked=item.due.ranked,
+            flows=self._flows.of(destination),
         )
 
     def _learn(self, wanted: Sequence[Wanted], claims: Sequence[Claimed], now: int) -> None:
@@ -300,6 +318,8 @@ class Dispatcher:
         for item in wanted:
             self._served[item.destination] = now
             suspect = item.destination in self._suspects
+            if self._paced.get(item.destination, 0) > now and not item.probe:
+                continue  # its rate, not the lack of work: asked again when that allows more
             if taken.get(item.destination, 0) < item.limit or item.probe or suspect:
                 # Nothing more due, or at its cap: not asked again before something has changed.
                 self._exhausted.add(item.destination)

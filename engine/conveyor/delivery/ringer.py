@@ -211,7 +211,7 @@ class Ringer:
         if not wanted:
             return
         rung = {ident: each.destination for ident, each in self._rung.items()}
-        chosen = self._ledger.wakeups.choose(wanted, rung, now)
+        chosen = self._ledger.wakeups.choose(wanted, rung, now, paced=self._chooser.paced)
         instant = self._clock.monotonic()
         for name, (ids, _) in chosen.items():
             self._rung.update({ident: Rung(name, instant) for ident in ids})

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from conveyor.ledger import rows
+from conveyor.ledger import flow, ranks, rows
 from conveyor.ledger.database import Database
 from conveyor.ledger.health import lock
 from conveyor.ledger.prepared import Prepared, among
@@ -40,7 +40,7 @@ def _due_statement() -> sa.Select[Any]:
         .scalar_subquery()
     )
     return (
-        sa.select(walk.c.destination, earliest, *rows.HEALTH_COLUMNS)
+        sa.select(walk.c.destination, earliest, *rows.HEALTH_COLUMNS, ranks.lowest(walk.c.destination))
         .select_from(walk.outerjoin(health, health.c.destination == walk.c.destination))
         .where(walk.c.destination.is_not(None))
     )
@@ -167,14 +167,19 @@ class Claims:
         """
         with self._database.read() as connection:
             found = connection.execute(_DUE).all()
-        answer = [DueDestination(row[0], row[1], health_of(row, now)) for row in found]
+        answer = [
+            DueDestination(row[0], row[1], health_of(row[:-1], now), ranked=row[-1] is not None)
+            for row in found
+        ]
         if limit is not None:
             answer.sort(key=lambda due: due.next_attempt_at)
             return answer[:limit]
         answer.sort(key=lambda due: due.health.last_served)
         return answer
 
-    def claim(self, worker_id: str, wanted: Sequence[Wanted], now: int) -> list[Claimed]:
+    def claim(
+        self, worker_id: str, wanted: Sequence[Wanted], now: int, *, paced: flow.Paced = lambda *_: None
+    ) -> list[Claimed]:
         """Take due deliveries under this worker's lease, in one transaction.
 
         Args:
@@ -182,6 +187,7 @@ class Claims:
             wanted: How many of which destinations. ``place`` is called inside the transaction for each
                 delivery that has no path yet in its cycle: it must be quick and must not raise.
             now: Microseconds; rows due at or before it are taken.
+            paced: Told which destinations have to wait for their rate, and until when.
 
         Returns:
             What this worker now holds, each with its attempt row written.
@@ -192,10 +198,17 @@ class Claims:
             if _REGISTERED.run(connection, {"worker": worker_id}).first() is None:
                 return []
             taken: list[Claimed] = []
-            for want, room, probe in _rooms(connection, wanted, now):
-                taken.extend(_take(connection, want, room, probe, now))
+            rooms = list(_rooms(connection, wanted, now))
+            meters = _meters(connection, [want for want, _, _ in rooms], now, paced)
+            for want, room, probe in rooms:
+                if meters is not None:
+                    room = min(room, meters.room(want))
+                if room:
+                    taken.extend(_take(connection, want, room, probe, now, meters))
             if taken:
                 _write(connection, worker_id, taken, now)
+                if meters is not None:
+                    meters.write(connection)
             return taken
 
     def give_back(self, items: Iterable[tuple[str, int]], now: int, *, look_first: bool = False) -> None:
@@ -249,17 +262,48 @@ def _rooms(
             yield want, room, False
 
 
-def _take(connection: sa.Connection, want: Wanted, room: int, probe: bool, now: int) -> Iterable[Claimed]:
+def _meters(
+    connection: sa.Connection, wanted: Sequence[Wanted], now: int, paced: flow.Paced
+) -> flow.Meters | None:
+    """The rates and shared caps of these claims, locked; None, and no statement, where there are none."""
+    flows = flow.flows_of(wanted)
+    if not flows:
+        return None
+    stored = flow.lock(connection, flows)
+    members = flow.members_of(list(flows.values()))
+    running = {row[0]: row[1] for row in RUNNING.rows(connection, {"ids": members})} if members else {}
+    return flow.Meters(flows, stored, running, now, paced)
+
+
+def _due_rows(connection: sa.Connection, want: Wanted, room: int, now: int) -> Sequence[Sequence[Any]]:
+    """The rows to take, locked, in their order."""
     values: dict[str, Any] = {"destination": want.destination, "now": now, "room": room}
-    if want.only is None:
-        found = _TAKE.run(connection, values)
-    else:
-        found = _TAKE_THESE.run(connection, {**values, "ids": list(want.only)})
-    for row in found.all():
+    only = want.only
+    if only is None and want.ranked:
+        only = tuple(ranks.first(lambda asked, of: asked.rows(connection, of), want.destination, now, room))
+        place = {ident: number for number, ident in enumerate(only)}
+        found = _TAKE_THESE.rows(connection, {**values, "ids": list(only)})
+        return sorted(found, key=lambda row: place[row[rows.WIDTH]])
+    if only is None:
+        return _TAKE.rows(connection, values)
+    return _TAKE_THESE.rows(connection, {**values, "ids": list(only)})
+
+
+def _take(
+    connection: sa.Connection,
+    want: Wanted,
+    room: int,
+    probe: bool,
+    now: int,
+    meters: flow.Meters | None,
+) -> Iterable[Claimed]:
+    for row in _due_rows(connection, want, room, now):
         ident, fence, attempt, cycle, failures, lost, throttled, path, conflict, state, look = row[
             rows.WIDTH :
         ]
         job = rows.job_from(row)
+        if meters is not None and not meters.take(want, job.payload.size):
+            return
         placement = rows.placement_from(path, conflict)
         yield Claimed(
             delivery_id=ident,

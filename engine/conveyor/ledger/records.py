@@ -95,6 +95,8 @@ class NewDelivery:
     type: str
     expires_at: int
     next_attempt_at: int
+    priority: int = 0
+    """From 0 to 9; the higher one first, see :mod:`conveyor.ledger.ranks`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,21 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class Flow:
+    """A limit that claims of several destinations and workers share."""
+
+    name: str
+    """``destination:ID`` or ``connection:ID``."""
+    rate: float | None = None
+    """Attempts a second."""
+    byte_rate: float | None = None
+    """Bytes a second."""
+    concurrency: int | None = None
+    """Leased deliveries of all ``members`` together."""
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """How many deliveries of one destination a claim may take."""
 
@@ -137,6 +154,10 @@ class Wanted:
     """The destination is blocked and its probe is due: exactly one, only if nothing of it runs."""
     only: tuple[str, ...] | None = None
     """Take these deliveries, if they are due, and no others: somebody was woken for them."""
+    ranked: bool = False
+    """Some of its deliveries have a priority."""
+    flows: tuple[Flow, ...] = ()
+    """What limits it beside ``cap``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +256,8 @@ class DueDestination:
     destination: str
     next_attempt_at: int
     health: Health
+    ranked: bool = False
+    """Some of its pending deliveries have a priority."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +287,7 @@ class DeliveryRecord:
     last_error: str | None
     last_error_kind: ErrorKind | None
     replay_of: str | None
+    priority: int
     job: JobRecord
 
 

@@ -161,6 +161,7 @@ _DELIVERY_COLUMNS = tuple(
         "last_error",
         "last_error_kind",
         "replay_of",
+        "priority",
     )
 )
 

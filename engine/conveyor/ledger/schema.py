@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration; what :func:`conveyor.ledger.open_ledger` expects to find."""
 
 metadata = sa.MetaData(
@@ -110,6 +110,7 @@ deliveries = sa.Table(
     _text("last_error"),
     _text("last_error_kind"),
     _text("replay_of"),
+    _int("priority", default=0),
     sa.CheckConstraint(
         "status IN ('pending', 'delivering', 'delivered', 'failed', 'cancelled')", name="status"
     ),
@@ -120,6 +121,13 @@ deliveries = sa.Table(
     sa.Index("ix_deliveries_created", "created_at", "id"),
     sa.Index("ix_deliveries_destination", "destination", "created_at", "id"),
     _partial("ix_deliveries_due", "destination", "next_attempt_at", where="status = 'pending'"),
+    _partial(
+        "ix_deliveries_priority",
+        "destination",
+        "priority",
+        "next_attempt_at",
+        where="status = 'pending' AND priority <> 0",
+    ),
     _partial("ix_deliveries_expiry", "expires_at", where="status = 'pending'"),
     _partial("ix_deliveries_running", "destination", where="status = 'delivering'"),
     _partial("ix_deliveries_worker", "worker", where="status = 'delivering'"),
@@ -258,6 +266,15 @@ leases = sa.Table(
     _id("name"),
     _text("holder", null=False),
     _int("lease_until", null=False),
+)
+
+flow = sa.Table(
+    "flow",
+    metadata,
+    _id("name"),
+    _int("at", default=0),
+    _int("attempts", default=0),
+    _int("bytes", default=0),
 )
 
 meta = sa.Table("meta", metadata, _id("key"), _text("value", null=False))

@@ -126,6 +126,7 @@ def _delivery_rows(items: Iterable[Submission]) -> Iterable[Mapping[str, Any]]:
                 "created_at": job.created_at,
                 "updated_at": job.created_at,
                 "expires_at": new.expires_at,
+                "priority": new.priority,
             }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy as sa
 
-from conveyor.ledger import rows
+from conveyor.ledger import flow, ranks, rows
 from conveyor.ledger.claims import EARLIEST, RUNNING, health_of, is_due, these_due
 from conveyor.ledger.database import Database
 from conveyor.ledger.prepared import Prepared
@@ -41,7 +41,12 @@ class Wakeups:
         return {row[0] for row in self._database.ask(_STILL_DUE, {"ids": list(ids), "now": now})}
 
     def choose(
-        self, wanted: Sequence[Wanted], rung: Mapping[str, str], now: int
+        self,
+        wanted: Sequence[Wanted],
+        rung: Mapping[str, str],
+        now: int,
+        *,
+        paced: flow.Paced = lambda *_: None,
     ) -> dict[str, tuple[list[str], bool]]:
         """Due deliveries to ring for.
 
@@ -49,28 +54,49 @@ class Wakeups:
             wanted: How many of which destinations.
             rung: Destination by delivery id, of those that were rung for and are not claimed yet.
             now: Microseconds.
+            paced: Told which destinations have to wait for their rate, and until when.
 
         Returns:
-            For each destination the ids, earliest first, and whether there may be more that its cap or its
+            For each destination the ids, in their order, and whether there may be more that its cap or its
             ``limit`` leaves for later.
         """
         names = [want.destination for want in wanted]
         on_their_way = Counter(rung.values())
         answer: dict[str, tuple[list[str], bool]] = {}
-        running = {row[0]: row[1] for row in self._database.ask(RUNNING, {"ids": names})}
+        meters, running = self._look(wanted, names, now, paced)
         for want in wanted:
             name = want.destination
             waiting = on_their_way[name]
             cap = 1 if want.probe else want.cap
             room = min(want.limit, cap - running.get(name, 0) - waiting)
+            if meters is not None:
+                room = min(room, meters.room(want, already=waiting))
             if room <= 0:
                 answer[name] = [], True
                 continue
-            values = {"destination": name, "now": now, "room": room + waiting + 1}
-            found = self._database.ask(_OF_DESTINATION, values)
-            fresh = [row[0] for row in found if row[0] not in rung]
+            fresh = [ident for ident in self._first(want, now, room + waiting + 1) if ident not in rung]
+            if meters is not None:
+                for _ in fresh[:room]:
+                    meters.take(want, 0)  # not stored: whoever comes for them is charged
             answer[name] = fresh[:room], len(fresh) > room
         return answer
+
+    def _look(
+        self, wanted: Sequence[Wanted], names: list[str], now: int, paced: flow.Paced
+    ) -> tuple[flow.Meters | None, dict[str, int]]:
+        flows = flow.flows_of(wanted)
+        ids = sorted({*names, *flow.members_of(list(flows.values()))})
+        running = {row[0]: row[1] for row in self._database.ask(RUNNING, {"ids": ids})}
+        if not flows:
+            return None, running
+        stored = self._database.ask(flow.LOOK, {"names": sorted(flows)})
+        return flow.Meters(flows, stored, running, now, paced), running
+
+    def _first(self, want: Wanted, now: int, room: int) -> Sequence[str]:
+        if want.ranked:
+            return ranks.first(self._database.ask, want.destination, now, room)
+        values = {"destination": want.destination, "now": now, "room": room}
+        return [row[0] for row in self._database.ask(_OF_DESTINATION, values)]
 
     def woken(self, ids: Collection[str], now: int) -> dict[str, tuple[DueDestination, list[str]]]:
         """Due deliveries among ``ids``, by destination; stale wake-ups are missing."""

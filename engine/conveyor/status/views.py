@@ -52,6 +52,7 @@ class DeliveryStatus:
     replayable: bool
     replayable_until: str | None
     replay_of: str | None
+    priority: int
     filename: str
     session_id: str | None
 
@@ -137,6 +138,7 @@ class Viewer:
             replayable=record.job.payload.state is PayloadState.PRESENT,
             replayable_until=self._replayable_until(record),
             replay_of=record.replay_of,
+            priority=record.priority,
             filename=record.job.filename,
             session_id=record.job.session_id,
         )

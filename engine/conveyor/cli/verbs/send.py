@@ -67,6 +67,18 @@ class _Order:
         return zip(self.found, self.done, strict=False)
 
 
+Priority = Annotated[
+    int,
+    typer.Option(
+        "--priority",
+        "-p",
+        min=0,
+        max=9,
+        help="From 0 to 9; the higher one first. A step counts like ten minutes of waiting.",
+    ),
+]
+
+
 def send(
     context: typer.Context,
     source: Annotated[list[str], typer.Argument(help="Files, folders (--recursive), http(s) URLs.")],
@@ -85,6 +97,7 @@ def send(
         bool,
         typer.Option("--in-place", help="Copy nothing: the file stays, unchanged, where all workers see it."),
     ] = False,
+    priority: Priority = 0,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end of all deliveries.")] = False,
     timeout: Annotated[
         float | None,
@@ -104,6 +117,7 @@ def send(
         "session_id": session_id,
         "key": key,
         "in_place": in_place,
+        "priority": priority,
     }
     with session.of(context).installation() as installation:
         order = _order(installation, source, recursive, fields)

@@ -107,6 +107,7 @@ def _print(found: History, now: int) -> None:
             "next try": f"{words.due(next_attempt, now)}, {words.moment(next_attempt)}"
             if next_attempt
             else None,
+            "priority": str(view.priority) if view.priority else None,
             "expires": expires,
             "replay of": view.replay_of,
             "replayed as": ", ".join(found.replays),
