@@ -155,8 +155,8 @@ class Installation:
         from conveyor.config.broker import parse
         from conveyor.config.settings import LEDGER
 
-        url = self.config.settings.broker
-        return None if url == LEDGER else parse(url)
+        settings = self.config.settings
+        return None if settings.broker == LEDGER else parse(settings.broker, settings.network.ca_bundle)
 
     def reload(self, *, asked: bool = False) -> Change | None:
         """Take over a changed config; None when there is nothing new.

@@ -1,4 +1,7 @@
-"""RabbitMQ (Debian: rabbitmq-server), with an epmd of its own so that nothing listens beyond loopback."""
+"""RabbitMQ (Debian: rabbitmq-server), plain and TLS.
+
+It has an epmd of its own so that nothing listens beyond loopback.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 
 from conveyor.testing.ports import LOOPBACK, free_port, listens
 from servers.process import ATTEMPTS, NotReady, folder, running
+from servers.tls import make_certificates
 
 PACKAGE = "rabbitmq-server"
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
@@ -27,17 +31,25 @@ class RabbitServer:
         self.host = LOOPBACK
         self._home = home
         self.port, self._between, self._epmd = free_port(), free_port(), free_port()
+        self.tls_port, self.certificates = free_port(), make_certificates(home)
         self._running = ExitStack()
 
     @property
     def url(self) -> str:
         return f"amqp://{USER}:{PASSWORD}@{self.host}:{self.port}/%2F"
 
+    @property
+    def tls_url(self) -> str:
+        return f"amqps://{USER}:{PASSWORD}@{self.host}:{self.tls_port}/%2F"
+
     def start(self) -> None:
         """Start it, with the data of last time."""
-        config = self._home / "rabbitmq.conf"
+        config, made = self._home / "rabbitmq.conf", self.certificates
         config.write_text(
             f"listeners.tcp.local = {self.host}:{self.port}\n"
+            f"listeners.ssl.local = {self.host}:{self.tls_port}\n"
+            f"ssl_options.cacertfile = {made.ca}\nssl_options.certfile = {made.certificate}\n"
+            f"ssl_options.keyfile = {made.key}\nssl_options.verify = verify_none\n"
             f"default_user = {USER}\ndefault_pass = {PASSWORD}\nloopback_users = none\n"
             "log.console = true\nlog.file = false\nvm_memory_high_watermark.relative = 0.8\n"
             "disk_free_limit.absolute = 50MB\n"

@@ -32,7 +32,7 @@ def test_sentinels_are_taken_apart() -> None:
     found = parsed.sentinels
     assert found is not None
     assert found.hosts == (("a", 26379), ("b", 26380))
-    assert (found.service, found.database, found.secure) == ("main", 0, True)
+    assert (found.service, found.database, parsed.secure) == ("main", 0, True)
     assert (found.username, found.password) == ("user", "p@ss")
     assert found.options == {"sentinel_password": "own"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 RABBITMQ = frozenset({"amqp", "amqps"})
@@ -23,7 +24,6 @@ class Sentinels:
     hosts: tuple[tuple[str, int], ...]
     service: str
     database: int
-    secure: bool
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -39,10 +39,21 @@ class BrokerUrl:
     url: str = field(repr=False)
     name: str
     sentinels: Sentinels | None = None
+    ca_bundle: Path | None = None
+    """PEM file of the authorities to trust over TLS; None for the system's."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken; the server's certificate and name are always checked then."""
+        return self.name.startswith(("amqps:", "rediss"))
 
 
-def parse(url: str) -> BrokerUrl:
+def parse(url: str, ca_bundle: Path | None = None) -> BrokerUrl:
     """Take a URL apart.
+
+    Args:
+        url: As the config has it.
+        ca_bundle: PEM file of the authorities to trust, for one that speaks TLS.
 
     Raises:
         ValueError: It is of no known form. The message holds nothing of the URL.
@@ -51,18 +62,18 @@ def parse(url: str) -> BrokerUrl:
         parts = urlsplit(url)
         name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         if parts.scheme in RABBITMQ | REDIS and parts.hostname and (parts.port is None or parts.port > 0):
-            return BrokerUrl("rabbitmq" if parts.scheme in RABBITMQ else "redis", url, name)
+            kind = "rabbitmq" if parts.scheme in RABBITMQ else "redis"
+            return BrokerUrl(kind, url, name, ca_bundle=ca_bundle)
         if parts.scheme in SENTINEL:
             login, _, hosts = parts.netloc.rpartition("@")
-            return BrokerUrl(
-                "redis", url, name, _sentinels(parts.scheme, login, hosts, parts.path, parts.query)
-            )
+            found = _sentinels(login, hosts, parts.path, parts.query)
+            return BrokerUrl("redis", url, name, found, ca_bundle)
     except ValueError:
         pass
     raise ValueError(FORMS)
 
 
-def _sentinels(scheme: str, login: str, hosts: str, path: str, query: str) -> Sentinels:
+def _sentinels(login: str, hosts: str, path: str, query: str) -> Sentinels:
     user, _, password = login.partition(":")
     service, _, database = path.strip("/").partition("/")
     places = [host.rpartition(":") for host in hosts.split(",")]
@@ -72,7 +83,6 @@ def _sentinels(scheme: str, login: str, hosts: str, path: str, query: str) -> Se
         hosts=tuple((host, int(port)) for host, _, port in places),
         service=service,
         database=int(database or 0),
-        secure=scheme.startswith("rediss"),
         username=unquote(user) or None,
         password=unquote(password) or None,
         options=dict(parse_qsl(query)),

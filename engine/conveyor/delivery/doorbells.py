@@ -8,6 +8,7 @@ one. Redis may evict or lose whatever it likes.
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -48,7 +49,7 @@ def open_doorbell(where: BrokerUrl) -> Broker:
         ConveyorError: Its client library is not installed.
     """
     try:
-        return _rabbitmq(where.url) if where.kind == "rabbitmq" else _redis(where)
+        return _rabbitmq(where) if where.kind == "rabbitmq" else _redis(where)
     except ModuleNotFoundError as error:
         raise ConveyorError(
             f"the broker {where.name} needs the package {error.name}",
@@ -65,13 +66,19 @@ def depth(broker: Broker) -> int:
     return int(client.llen(f"{QUEUE}:{QUEUE}"))
 
 
-def _rabbitmq(url: str) -> Broker:
+def _rabbitmq(where: BrokerUrl) -> Broker:
+    import pika  # type: ignore[import-untyped]
     from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
-    parts = urlsplit(url)
+    parts = urlsplit(where.url)
     query = urlencode({**_AMQP, **dict(parse_qsl(parts.query))})
-    broker: Broker = RabbitmqBroker(url=parts._replace(query=query).geturl(), middleware=[])
-    return broker
+    broker: Any = RabbitmqBroker(url=parts._replace(query=query).geturl(), middleware=[])
+    if where.secure and where.ca_bundle is not None:
+        # pika's own URL parameter for a CA would leave the server's name unchecked.
+        context = ssl.create_default_context(cafile=where.ca_bundle)
+        broker.parameters.ssl_options = pika.SSLOptions(context, parts.hostname)
+    ready: Broker = broker
+    return ready
 
 
 def _redis(where: BrokerUrl) -> Broker:
@@ -79,15 +86,16 @@ def _redis(where: BrokerUrl) -> Broker:
     from dramatiq.brokers.redis import RedisBroker
 
     untyped: Any = RedisBroker
+    tls = {"ssl_ca_certs": str(where.ca_bundle)} if where.secure and where.ca_bundle is not None else {}
     if where.sentinels is not None:
-        client = _master(where.sentinels)
+        client = _master(where.sentinels, {**tls, "ssl": where.secure})
     else:
-        client = redis.Redis.from_url(where.url, **_REDIS)
+        client = redis.Redis.from_url(where.url, **_REDIS, **tls)
     broker: Broker = untyped(client=client, namespace=QUEUE, middleware=[])
     return broker
 
 
-def _master(sentinels: Sentinels) -> Any:
+def _master(sentinels: Sentinels, tls: dict[str, Any]) -> Any:
     """A client that asks the Sentinels for the master with each new connection."""
     from redis import sentinel
 
@@ -95,11 +103,11 @@ def _master(sentinels: Sentinels) -> Any:
     own = {name.removeprefix("sentinel_"): value for name, value in sentinels.options.items()}
     finder = untyped(
         list(sentinels.hosts),
-        sentinel_kwargs={**_REDIS, **own, "ssl": sentinels.secure},
+        sentinel_kwargs={**_REDIS, **own, **tls},
         **_REDIS,
+        **tls,
         username=sentinels.username,
         password=sentinels.password,
         db=sentinels.database,
-        ssl=sentinels.secure,
     )
     return finder.master_for(sentinels.service)
