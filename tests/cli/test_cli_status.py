@@ -198,3 +198,30 @@ def test_a_session_or_job_that_does_not_exist(operator: OperatorLine) -> None:
     assert "there is no session 'nobody'" in ended.err
     assert operator("status", "job_nobody").code == 2
     assert operator("status", "job_nobody", "--session", "s").code == 2
+
+
+def test_an_outage_shows_its_share_its_probe_and_the_countdown(operator: OperatorLine) -> None:
+    operator.script("backend").then(*[DOWN] * 40)
+    for _ in range(30):
+        operator.simulation.submit(to=("backend",))
+    operator.simulation.step()
+    operator.simulation.advance(3.0)
+
+    backend = by_id(operator)["backend"]
+    assert (backend["state"], backend["reason"], backend["retrying"]) == ("held", "breaker", 19)
+    countdown = backend["deactivation"]
+    assert isinstance(countdown, dict)
+    assert (countdown["failed_attempts"], countdown["attempts_left"]) == (20, 80)
+    assert countdown["seconds_left"] == 5 * 86400 - 3
+    printed = operator("status").out
+    assert (
+        "backend: breaker: 20 of the last 20 attempts failed; the last one: the server answered 503"
+        in printed
+    )
+    assert "(tried again in 7 s)" in printed
+    assert "it is probed, or conveyor resume backend" in printed
+    assert "backend: nothing has arrived for 3 s, 20 attempts failed: deactivated in 4 d" in printed
+    assert "and 80 more failures unless one succeeds" in printed
+    assert operator("status", "--check").code == 1
+    operator("resume", "backend")
+    assert by_id(operator)["backend"]["deactivation"] is None

@@ -276,7 +276,7 @@ def test_what_was_achieved_while_the_ledger_was_away_is_written_when_it_is_back(
     running: Running, acts: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcomes = running.sim.ledger.outcomes
-    real = outcomes.record
+    real = outcomes.write
     away = threading.Event()
 
     def record(*args: Any) -> Any:
@@ -284,7 +284,7 @@ def test_what_was_achieved_while_the_ledger_was_away_is_written_when_it_is_back(
             raise LedgerUnavailable("gone fishing")
         return real(*args)
 
-    monkeypatch.setattr(outcomes, "record", record)
+    monkeypatch.setattr(outcomes, "write", record)
     gate = Gate(listens=True)
     acts.then(gate, gate)
     idents = [running.sim.submit()["here"] for _ in range(2)]
@@ -315,7 +315,7 @@ def test_stopping_without_a_ledger_loses_nothing(
     ident = running.sim.submit()["here"]
     monkeypatch.setattr("conveyor.delivery.engine.POLITE", 0.2)
     with monkeypatch.context() as broken:
-        broken.setattr(running.sim.ledger.outcomes, "record", away)
+        broken.setattr(running.sim.ledger.outcomes, "write", away)
         engine = running.engine(grace=0.2)
         until(lambda: engine.parts.completions.ledger_away.is_set(), "noticed")
         engine.stop()
@@ -330,14 +330,14 @@ def test_one_report_that_cannot_be_written_stops_no_other(
     running: Running, acts: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcomes = running.sim.ledger.outcomes
-    real = outcomes.record
+    real = outcomes.write
 
     def record(group: Any, now: int) -> Any:
         if any((report.receipt or {}).get("reference") == "poison" for report in group):
             raise TypeError("cannot be stored")
         return real(group, now)
 
-    monkeypatch.setattr(outcomes, "record", record)
+    monkeypatch.setattr(outcomes, "write", record)
     gate = Gate(listens=True)
 
     def poison(parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:

@@ -267,6 +267,7 @@ class _Draft:
             labels=common.labels,
             is_active=common.is_active,
             retry=common.retry.policy(),
+            breaker=common.breaker.policy(),
             conflict=conflict,
             template=template_of(common.path_template or DEFAULT_TEMPLATE),
             limits=_limits(common, spec),

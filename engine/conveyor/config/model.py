@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import Field
 
+from conveyor.breaker import DEFAULT, BreakerPolicy
 from conveyor.config.options import Duration, Options
-from conveyor.config.policies import Conflict, LimitsModel, RetryModel, TemplateText
+from conveyor.config.policies import BreakerModel, Conflict, LimitsModel, RetryModel, TemplateText
 from conveyor.config.settings import NetworkSettings
 from conveyor.contract import ConflictPolicy, ConnectorSpec
 from conveyor.errors import Problem
@@ -35,6 +36,9 @@ class CommonModel(Options):
         True, description="false holds what is submitted, until it is true again; nothing is lost."
     )
     retry: RetryModel = Field(RetryModel(), description="When failed attempts are repeated.")
+    breaker: BreakerModel = Field(
+        BreakerModel(), description="When a destination that fails is held as a whole, and given up."
+    )
     conflict: Conflict | None = Field(
         None, description="What happens when the name is taken. `rename` where nothing is said."
     )
@@ -116,6 +120,7 @@ class Destination:
         max_retry_after: Longest pause in seconds that it can ask for.
         network: The policy under which it is dialled.
         revision: One-way digest of all of this, secrets included: changes when anything does.
+        breaker: When it counts as broken, and as given up.
         problem: Why it cannot be used (``invalid_config``); its work is held.
         shared: What the config says of its connection; None when that is nothing.
     """
@@ -136,4 +141,5 @@ class Destination:
     network: Network
     revision: str
     problem: Problem | None = None
+    breaker: BreakerPolicy = DEFAULT
     shared: SharedLimits | None = None

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from conveyor.breaker import BreakerPolicy
 from conveyor.config.options import Duration, Options, Rate, Size
 from conveyor.contract import ConflictPolicy
 from conveyor.paths import Template, TemplateError
@@ -59,6 +60,30 @@ class RetryModel(Options):
     def policy(self) -> RetryPolicy:
         """The schedule as the engine evaluates it."""
         return RetryPolicy(schedule=self.schedule, jitter=self.jitter)
+
+
+class BreakerModel(Options):
+    """When a destination that fails is held as a whole, and when it is given up."""
+
+    share: float | None = Field(
+        0.7,
+        gt=0,
+        le=1,
+        description="Failures among the attempts of the window, as a share of them, at which it is held; "
+        "null turns this off.",
+    )
+    window: Duration = Field(120, gt=0, description="Of which attempts.")
+    volume: int = Field(20, ge=1, description="Attempts in the window without which it is not held.")
+    deactivate_after: Duration | None = Field(
+        5 * 86400, gt=0, description="Without a success for so long it is deactivated; null never does."
+    )
+    deactivate_volume: int = Field(
+        100, ge=1, description="Failed attempts since the last success without which it is not."
+    )
+
+    def policy(self) -> BreakerPolicy:
+        """The rules for the engine."""
+        return BreakerPolicy(**self.model_dump())
 
 
 class FlowModel(Options):

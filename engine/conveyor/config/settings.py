@@ -12,7 +12,14 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from conveyor.config.options import Duration, LocalPath, Options, SecretStr
-from conveyor.config.policies import Conflict, ConnectionModel, LimitsModel, RetryModel, TemplateText
+from conveyor.config.policies import (
+    BreakerModel,
+    Conflict,
+    ConnectionModel,
+    LimitsModel,
+    RetryModel,
+    TemplateText,
+)
 from conveyor.network.policy import is_never
 
 SQLITE = "sqlite:///"
@@ -184,6 +191,9 @@ class DefaultsSettings(Options):
     """Policies of every destination that does not set its own."""
 
     retry: RetryModel = Field(RetryModel(), description="When failed attempts are repeated.")
+    breaker: BreakerModel = Field(
+        BreakerModel(), description="When a destination that fails is held as a whole, and given up."
+    )
     conflict: Conflict | None = Field(
         None, description="What happens when the name is taken. `rename` where nothing is said."
     )

@@ -288,6 +288,7 @@ class Attempt:
             block=effect.block,
             clears_block=effect.clears_block,
             cleanup=self._leaves_something(effect.status),
+            breaker=self.destination.breaker,
             **more,
         )
 

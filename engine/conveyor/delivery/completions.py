@@ -125,10 +125,10 @@ class Completions:
             return True
 
     def _record(self, group: Sequence[AttemptReport]) -> None:
-        fenced = self._ledger.outcomes.record(group, self._clock.now())
-        for delivery_id in fenced:
+        written = self._ledger.outcomes.write(group, self._clock.now())
+        for delivery_id in {report.delivery_id for report in group} - {each.delivery_id for each in written}:
             self._log.warning("result discarded: the delivery is no longer ours", delivery=delivery_id)
-        self._written([report for report in group if report.delivery_id not in fenced])
+        self._written(written)
 
 
 def _smaller(group: Sequence[AttemptReport]) -> Sequence[AttemptReport]:

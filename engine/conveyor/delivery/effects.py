@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from conveyor.breaker import is_failure, probe_delay
 from conveyor.clock import SECOND, micros
 from conveyor.contract import DeliveryError, ErrorKind, Scope
 from conveyor.ledger.records import Block, BlockReason, Claimed, Status
@@ -91,6 +92,14 @@ def failed(
         random: Source of jitter.
     """
     look = claim.look_first or error.kind is ErrorKind.UNKNOWN_OUTCOME
+    if block is not None and block.reason is BlockReason.BREAKER and is_failure(error.kind, error.code):
+        # The destination's incident, not the delivery's failure. Due when the next probe is, behind all
+        # others: the file itself may be what it stumbles over.
+        longer = _prolonged(block, now)
+        return Effect(
+            Status.PENDING, "hold", longer.until, failures=claim.failures,
+            throttled_since=claim.throttled_since, block=longer, look_first=look,
+        )  # fmt: skip
     if error.kind is ErrorKind.THROTTLED:
         return _throttled(claim, error, rules, now=now, block=block, look=look, random=random)
     if error.kind in CHARGED:
@@ -174,6 +183,8 @@ def _held(error: DeliveryError, *, now: int, block: Block | None) -> Block:
 def _prolonged(block: Block, now: int) -> Block:
     """The same block for another step."""
     step = block.step + 1
+    if block.reason is BlockReason.BREAKER:
+        return Block(block.reason, now + probe_delay(step), step, block.message)
     wait = _pause(step) if block.reason is BlockReason.THROTTLED else _probe_delay(step)
     return Block(block.reason, now + micros(wait), step, block.message)
 

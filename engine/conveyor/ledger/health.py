@@ -30,6 +30,9 @@ _NO_BLOCK = {
     "blocked_since": None,
     "block_revision": None,
 }
+_UNTRIED = {"recent": None, "failing_since": None, "failing_attempts": 0}
+"""What was counted before a person put it right says nothing any more."""
+
 _PAUSE = (
     sa.update(health)
     .where(_IDS)
@@ -37,8 +40,8 @@ _PAUSE = (
         paused_at=sa.func.coalesce(health.c.paused_at, sa.bindparam("b_now")), pause_note=sa.bindparam("note")
     )
 )
-_RESUME = sa.update(health).where(_IDS).values(paused_at=None, pause_note=None, **_NO_BLOCK)
-_RELEASE = sa.update(health).where(_IDS, health.c.block_reason.is_not(None)).values(**_NO_BLOCK)
+_RESUME = sa.update(health).where(_IDS).values(paused_at=None, pause_note=None, **_NO_BLOCK, **_UNTRIED)
+_RELEASE = sa.update(health).where(_IDS, health.c.block_reason.is_not(None)).values(**_NO_BLOCK, **_UNTRIED)
 _RELEASE_UNDER = _RELEASE.where(health.c.block_revision == sa.bindparam("b_under"))
 _RELEASE_LOGIN = _RELEASE.where(health.c.block_reason == BlockReason.NEEDS_LOGIN.value)
 _HOLD = (

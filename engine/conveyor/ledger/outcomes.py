@@ -8,13 +8,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from conveyor.breaker import NOTHING, is_failure, probe_delay
+from conveyor.clock import SECOND
 from conveyor.errors import LedgerError
 from conveyor.ledger import rows
 from conveyor.ledger.cleanups import enqueue
 from conveyor.ledger.database import Database
 from conveyor.ledger.health import lock
 from conveyor.ledger.prepared import Prepared, among
-from conveyor.ledger.records import AttemptOutcome, AttemptReport, Block, Health, Status
+from conveyor.ledger.records import AttemptOutcome, AttemptReport, Block, BlockReason, Health, Status
 from conveyor.ledger.schema import attempts, deliveries, health
 from conveyor.ledger.transitions import Move, is_, move
 
@@ -84,6 +86,9 @@ _HEALTH_FIELDS = (
     "last_delivered_at",
     "last_failed_at",
     "last_error",
+    "recent",
+    "failing_since",
+    "failing_attempts",
 )
 _SET_HEALTH = Prepared(
     sa.update(health)
@@ -99,6 +104,11 @@ class Outcomes:
         self._database = database
 
     def record(self, reports: Sequence[AttemptReport], now: int) -> set[str]:
+        """As :meth:`write`; returns the ids of the reports that were discarded."""
+        written = {report.delivery_id for report in self.write(reports, now)}
+        return {report.delivery_id for report in reports} - written
+
+    def write(self, reports: Sequence[AttemptReport], now: int) -> list[AttemptReport]:
         """Write the outcome of attempts, all or none.
 
         Sets status, counters, due time, receipt and error; completes the attempt rows; blocks or clears
@@ -109,28 +119,25 @@ class Outcomes:
             now: Microseconds.
 
         Returns:
-            Ids of deliveries that somebody else owns by now (reaped, cancelled, replayed): their reports are
-            discarded.
+            What was written. Missing are reports of deliveries that somebody else owns by now (reaped,
+            cancelled, replayed); a failure at a destination whose breaker is open was not charged.
         """
         if not reports:
-            return set()
+            return []
         with self._database.write(quiet=True) as connection:
             found = _HELD.rows(connection, {"ids": [report.delivery_id for report in reports]})
             held = {row[0]: row for row in found}
-            mine = sorted(
-                (r for r in reports if r.delivery_id in held and held[r.delivery_id][1] == r.fence),
-                key=lambda report: report.delivery_id,
-            )
+            mine = [r for r in reports if r.delivery_id in held and held[r.delivery_id][1] == r.fence]
+            if not mine:
+                return []
+            mine = sorted(_set_health(connection, mine, held, now), key=lambda report: report.delivery_id)
             _write(connection, mine, held, now)
-        written = {report.delivery_id for report in mine}
-        return {report.delivery_id for report in reports} - written
+        return mine
 
 
 def _write(
     connection: sa.Connection, mine: Sequence[AttemptReport], held: Mapping[str, Sequence[Any]], now: int
 ) -> None:
-    if not mine:
-        return
     enqueue(
         connection,
         [
@@ -148,7 +155,6 @@ def _write(
     if changed != len(mine):
         raise LedgerError("an outcome did not fit the delivery's status", cure="report this: it is a defect")
     _END_ATTEMPT.run_each(connection, [_attempt_row(report) for report in mine])
-    _set_health(connection, mine, held, now)
 
 
 def _delivery_row(report: AttemptReport, now: int) -> dict[str, Any]:
@@ -193,7 +199,8 @@ def _attempt_row(report: AttemptReport) -> dict[str, Any]:
 
 def _set_health(
     connection: sa.Connection, mine: Sequence[AttemptReport], held: Mapping[str, Sequence[Any]], now: int
-) -> None:
+) -> list[AttemptReport]:
+    """Write what the reports say of their destinations; returns them as they count after that."""
     by_destination: dict[str, list[AttemptReport]] = {}
     shared: dict[str, list[tuple[Block, str]]] = {}
     for report in sorted(mine, key=lambda report: report.finished_at):
@@ -202,18 +209,20 @@ def _set_health(
             for name, revision in report.shared_with:
                 shared.setdefault(name, []).append((report.block, revision))
     known = lock(connection, list({**by_destination, **shared}))
-    values = []
+    values, counted = [], []
     for name in sorted(known):
         before = after = known[name]
         for report in by_destination.get(name, ()):
             row = held[report.delivery_id]
             after = applied(after, report, probe=bool(row[2]), revision=row[4], now=now)
+            counted.append(charged_to(after, report))
         for block, revision in shared.get(name, ()):
             after = also_blocked(after, block, revision=revision, now=now)
         if after != before:
             values.append(_health_row(after))
     if values:
         _SET_HEALTH.run_each(connection, values)
+    return counted
 
 
 def applied(known: Health, report: AttemptReport, *, probe: bool, revision: str | None, now: int) -> Health:
@@ -229,6 +238,7 @@ def applied(known: Health, report: AttemptReport, *, probe: bool, revision: str 
     elif report.kind is not None:
         failed, error = max(failed or 0, report.finished_at), report.message
     block, since, under = known.block, known.blocked_since, known.block_revision
+    recent = known.recent
     fresh = probe or since is None or report.started_at > since
     if report.block is not None:
         if block is None or fresh:
@@ -236,19 +246,67 @@ def applied(known: Health, report: AttemptReport, *, probe: bool, revision: str 
             since = now if since is None else since
         else:
             block = Block(block.reason, _later(block.until, report.block.until), block.step, block.message)
-    elif report.clears_block and fresh:
-        block, since, under = None, None, None
-    return Health(
-        known.destination,
-        known.paused_at,
-        known.pause_note,
-        block,
-        since,
-        under,
-        known.last_served,
-        delivered,
-        failed,
-        error,
+    elif report.clears_block and fresh and block is not None:
+        block, since, under, recent = None, None, None, NOTHING
+    after = replace(
+        known,
+        block=block,
+        blocked_since=since,
+        block_revision=under,
+        last_delivered_at=delivered,
+        last_failed_at=failed,
+        last_error=error,
+        recent=recent,
+    )
+    return _counted(after, report, revision=revision, now=now)
+
+
+def _counted(known: Health, report: AttemptReport, *, revision: str | None, now: int) -> Health:
+    """With what the report says of the destination itself: its breaker opens, or it is given up."""
+    policy = report.breaker
+    broke = report.kind is not None and is_failure(report.kind, report.code)
+    if policy is None or not (broke or report.clears_block):
+        return known
+    streak = known.streak.counted(broke, report.finished_at)
+    recent, reason = known.recent, None if known.block is None else known.block.reason
+    if reason is None:
+        recent = recent.counted(broke, report.finished_at, policy.window)
+    block, error = None, report.message or ""
+    if broke and reason in (None, BlockReason.BREAKER) and streak.is_over(policy, now):
+        days = (now - (streak.since or now)) / SECOND / 86400
+        text = f"nothing has arrived for {days:.1f} days, {streak.attempts} attempts failed; the last one: "
+        block = Block(BlockReason.DEACTIVATED, None, 0, text + error)
+    elif broke and reason is None and (opened := recent.opens(policy)) is not None:
+        text = f"{opened[0]} of the last {opened[1]} attempts failed; the last one: "
+        block = Block(BlockReason.BREAKER, now + probe_delay(0), 0, text + error)
+    if block is None:
+        return replace(known, recent=recent, streak=streak)
+    since = now if known.blocked_since is None else known.blocked_since
+    return replace(
+        known, block=block, blocked_since=since, block_revision=revision, recent=NOTHING, streak=streak
+    )
+
+
+def charged_to(known: Health, report: AttemptReport) -> AttemptReport:
+    """The report as it counts at a destination of this health. Pure.
+
+    While a breaker is open nothing is charged and nothing fails for what speaks against the destination: not
+    either what was under way when it opened, and what opened it.
+    """
+    block = known.block
+    broken = block is not None and block.reason in (BlockReason.BREAKER, BlockReason.DEACTIVATED)
+    if not broken or report.kind is None or not is_failure(report.kind, report.code):
+        return report
+    if report.status is Status.PENDING and not report.charged:
+        return report
+    return replace(
+        report,
+        status=Status.PENDING,
+        charged=False,
+        failures=report.failures - report.charged,
+        follows="hold",
+        next_attempt_at=report.finished_at,
+        cleanup=False,
     )
 
 
@@ -281,4 +339,7 @@ def _health_row(after: Health) -> dict[str, Any]:
         "b_last_delivered_at": after.last_delivered_at,
         "b_last_failed_at": after.last_failed_at,
         "b_last_error": after.last_error,
+        "b_recent": rows.dump_recent(after.recent),
+        "b_failing_since": after.streak.since,
+        "b_failing_attempts": after.streak.attempts,
     }

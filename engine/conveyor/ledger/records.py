@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from conveyor.breaker import NOTHING, UNBROKEN, BreakerPolicy, Recent, Streak
 from conveyor.contract import ConflictPolicy, ErrorKind
 
 
@@ -231,6 +232,8 @@ class AttemptReport:
     """Final and failed with saved state: something must be abandoned at the destination."""
     shared_with: tuple[tuple[str, str], ...] = ()
     """Further destinations, with their revisions, that the block holds: they use the same account."""
+    breaker: BreakerPolicy | None = None
+    """The destination's rules; None when the attempt says nothing of the destination."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +250,8 @@ class Health:
     last_delivered_at: int | None = None
     last_failed_at: int | None = None
     last_error: str | None = None
+    recent: Recent = NOTHING
+    streak: Streak = UNBROKEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 import sqlalchemy as sa
 
+from conveyor.breaker import NOTHING, Recent, Streak
 from conveyor.contract import ConflictPolicy, ErrorKind
 from conveyor.ledger.records import (
     AttemptOutcome,
@@ -247,14 +249,24 @@ HEALTH_COLUMNS = tuple(
         "last_delivered_at",
         "last_failed_at",
         "last_error",
+        "recent",
+        "failing_since",
+        "failing_attempts",
     )
 )
 
 
 def health_from(row: Sequence[Any]) -> Health:
     """Read ``HEALTH_COLUMNS``."""
-    (name, paused, note, reason, until, step, message, since, revision, served, delivered, failed, error) = (
-        row
-    )
+    (name, paused, note, reason, until, step, message, since, revision, served, *rest) = row
+    delivered, failed, error, recent, failing, attempts = rest
     block = None if reason is None else Block(BlockReason(reason), until, step, message or "")
-    return Health(name, paused, note, block, since, revision, served or 0, delivered, failed, error)
+    return Health(
+        name, paused, note, block, since, revision, served or 0, delivered, failed, error,
+        NOTHING if recent is None else Recent(*json.loads(recent)), Streak(failing, attempts),
+    )  # fmt: skip
+
+
+def dump_recent(recent: Recent) -> str | None:
+    """As it is stored: its numbers in their order; None for none."""
+    return None if recent == NOTHING else _encode(astuple(recent))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration; what :func:`conveyor.ledger.open_ledger` expects to find."""
 
 metadata = sa.MetaData(
@@ -184,6 +184,9 @@ health = sa.Table(
     _int("last_delivered_at"),
     _int("last_failed_at"),
     _text("last_error"),
+    _text("recent"),
+    _int("failing_since"),
+    _int("failing_attempts", default=0),
 )
 
 workers = sa.Table(

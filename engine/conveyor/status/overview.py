@@ -27,6 +27,25 @@ _COUNTED = (
 
 
 @dataclass(frozen=True, slots=True)
+class Countdown:
+    """Until a destination at which everything fails is deactivated.
+
+    Attributes:
+        failing_since: The first failure after the last success.
+        failed_attempts: Since then.
+        at: When it is deactivated, at the earliest.
+        seconds_left: Until then.
+        attempts_left: How many more have to fail for that.
+    """
+
+    failing_since: str | None
+    failed_attempts: int
+    at: str | None
+    seconds_left: float
+    attempts_left: int
+
+
+@dataclass(frozen=True, slots=True)
 class DestinationStatus:
     """One destination. Times are ISO 8601 UTC.
 
@@ -39,6 +58,7 @@ class DestinationStatus:
         success_rate: Of what became final in the last day, from 0 to 1; None when nothing did.
         oldest_waiting_at: Submission of the oldest pending delivery; its age is ``oldest_waiting_seconds``.
         next_due_at: When the next attempt may begin; None when nothing waits or a person has to act first.
+        deactivation: What happens if nothing succeeds; None when the last attempt did.
     """
 
     id: str
@@ -65,6 +85,7 @@ class DestinationStatus:
     last_delivered_at: str | None
     last_failed_at: str | None
     last_error: str | None
+    deactivation: Countdown | None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -154,6 +175,24 @@ def _status(
         last_delivered_at=iso(known.last_delivered_at),
         last_failed_at=iso(known.last_failed_at),
         last_error=known.last_error,
+        deactivation=_countdown(reason, destination, known, now),
+    )
+
+
+def _countdown(
+    reason: Reason | None, destination: Destination | None, known: Health, now: int
+) -> Countdown | None:
+    if destination is None or reason is Reason.DEACTIVATED:
+        return None
+    ends = known.streak.ends_at(destination.breaker)
+    if ends is None:
+        return None
+    return Countdown(
+        failing_since=iso(known.streak.since),
+        failed_attempts=known.streak.attempts,
+        at=iso(ends),
+        seconds_left=max(0.0, (ends - now) / SECOND),
+        attempts_left=known.streak.left(destination.breaker),
     )
 
 

@@ -27,7 +27,7 @@ CURES: Mapping[Reason, str] = {
     Reason.NEEDS_LOGIN: "put the credentials of {id} right, then conveyor resume {id}",
     Reason.QUOTA: "make room at {id}; it is probed, or conveyor resume {id}",
     Reason.CONFIG_ERROR: "put {id} right (conveyor test {id}); it is probed, or conveyor resume {id}",
-    Reason.DEACTIVATED: "the receiver said it is gone: conveyor resume {id} when it is back",
+    Reason.DEACTIVATED: "conveyor resume {id} when it is back",
     Reason.BREAKER: "it is probed, or conveyor resume {id}",
 }
 """What ends a hold; ``{id}`` is the destination's."""

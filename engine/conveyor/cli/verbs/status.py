@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MAX_AGE = 2 * 3600.0
 """Seconds: the default schedule takes an hour and a quarter."""
 
+FAILING = 20
+"""So many failed attempts in a row are worth a line about what follows."""
+
 COLUMNS = ("Destination", "State", "Waiting", "Oldest", "Running", "Last day", "Next")
 
 
@@ -249,4 +252,12 @@ def _trouble(each: DestinationStatus, now: int) -> list[str]:
             lines.append(f"  → {each.cure}")
     elif each.last_error and (each.last_failed_at or "") > (each.last_delivered_at or ""):
         lines.append(f"{each.id}: {words.when(each.last_failed_at, now)}: {each.last_error}")
+    countdown = each.deactivation
+    if countdown is not None and (each.reason is not None or countdown.failed_attempts >= FAILING):
+        more = f" and {countdown.attempts_left:,} more failures" if countdown.attempts_left else ""
+        lines.append(
+            f"{each.id}: nothing has arrived for {words.since(countdown.failing_since, now)}, "
+            f"{words.count(countdown.failed_attempts, 'attempt')} failed: "
+            f"deactivated {words.when(countdown.at, now)}{more} unless one succeeds"
+        )
     return lines
