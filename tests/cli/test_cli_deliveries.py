@@ -35,6 +35,7 @@ KEYS = {
     "replayable",
     "replayable_until",
     "replay_of",
+    "priority",
     "filename",
     "session_id",
 }
