@@ -26,6 +26,7 @@ class Reason(enum.StrEnum):
     CONFIG_ERROR = "config_error"
     DEACTIVATED = "deactivated"
     BREAKER = "breaker"
+    HOOK = "hook"
 
 
 NEVER = frozenset({Reason.REMOVED, Reason.INVALID_CONFIG, Reason.INACTIVE, Reason.PAUSED, Reason.DEACTIVATED})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from conveyor.clock import Clock, SystemClock, micros
 from conveyor.errors import ConfigError, Problem, UsageError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from conveyor.delivery.parts import WorkerSettings, Workshop
     from conveyor.ledger.facade import Ledger
     from conveyor.ledger.records import Filter, OrderResult
+    from conveyor.log import EngineLog
     from conveyor.network import Network
     from conveyor.payloads import PayloadStore
     from conveyor.status.reasons import Standing
@@ -233,7 +235,21 @@ class Installation:
 
     def cancel(self, selection: Selection) -> OrderResult:
         """Cancel what is selected."""
-        return self.ledger.orders.cancel(self.filter(selection), now=self.clock.now())
+        result = self.ledger.orders.cancel(self.filter(selection), now=self.clock.now())
+        self._told_final(result.done)
+        return result
+
+    def _told_final(self, ids: Sequence[str]) -> None:
+        """Tell this process's plugins of deliveries that an order has ended."""
+        from conveyor import log
+        from conveyor.delivery.observers import FINAL, Observers
+
+        logger = cast("EngineLog", log.get())
+        observers = Observers(self.config.registry.plugins, self.ledger, clock=self.clock, log=logger)
+        if observers.wants(FINAL):
+            for ident in ids:
+                observers.tell_final(ident)
+            observers.write_failures()
 
     def known(self, name: str) -> Destination:
         """A configured destination.

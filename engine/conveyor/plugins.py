@@ -66,7 +66,9 @@ class Plugins:
         self._known: dict[str, Plugin] = {}
         self._lock = threading.Lock()
         self.failures: Counter[tuple[str, str]] = Counter()
-        """How often a hook of a plugin has raised, by plugin and hook."""
+        """How often a hook of a plugin has raised or answered nonsense, by plugin and hook."""
+        self.last_errors: dict[tuple[str, str], str] = {}
+        """The type of the last error of each."""
 
     def __iter__(self) -> Iterator[Plugin]:
         return iter(list(self._known.values()))
@@ -84,6 +86,10 @@ class Plugins:
     def load_file(self, path: Path) -> Plugin:
         """Load a plugin that is one file; its module has the file's name. Once only, whatever comes of it."""
         return self._add(Plugin(path.stem, str(path)), lambda: _import_file(path), f"plugin {path.name}")
+
+    def register(self, module: Any, name: str) -> Plugin:
+        """Take a module, or any object whose functions implement hooks, that is there already."""
+        return self._add(Plugin(name, "given"), lambda: module, f"plugin {name!r}")
 
     def at(self, path: Path) -> Plugin | None:
         """The plugin that was loaded from this file."""
@@ -133,11 +139,20 @@ class Plugins:
             plugin = self._known[implementation.plugin_name]
             try:
                 answer = _call(implementation, arguments)
-            except Exception as error:
-                with self._lock:
-                    self.failures[plugin.name, hook] += 1
+            except (Exception, SystemExit) as error:
+                self.failed(plugin.name, hook, error)
                 answer = error
             yield plugin, answer
+
+    def has(self, hook: str) -> bool:
+        """Whether any plugin implements a hook."""
+        return bool(getattr(self._manager.hook, hook).get_hookimpls())
+
+    def failed(self, plugin: str, hook: str, error: BaseException | None = None) -> None:
+        """Count a failure; without an error, of an answer that means nothing."""
+        with self._lock:
+            self.failures[plugin, hook] += 1
+            self.last_errors[plugin, hook] = "wrong answer" if error is None else type(error).__name__
 
     def announced(self, plugin: Plugin, hook: str) -> list[Any]:
         """What one plugin answers to a hook that returns a list; empty when it does not implement it.

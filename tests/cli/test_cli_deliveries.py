@@ -29,6 +29,7 @@ KEYS = {
     "expires_at",
     "last_error",
     "last_error_kind",
+    "hold_reason",
     "path",
     "conflict",
     "receipt",

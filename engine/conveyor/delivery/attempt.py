@@ -26,6 +26,7 @@ from conveyor.contract import (
 from conveyor.contract import ConflictPolicy as Conflict
 from conveyor.delivery import effects
 from conveyor.delivery.context import EngineContext, Stop, Stopped, TimeLimits, state_binding
+from conveyor.delivery.decisions import Decided, consequence
 from conveyor.errors import ConveyorError, LedgerUnavailable, PayloadError
 from conveyor.ledger.records import (
     AttemptOutcome,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from conveyor.delivery.known import Known
     from conveyor.delivery.placing import Placer
     from conveyor.delivery.pool import Checkout, ConnectorPool
+    from conveyor.hooks import Decision
     from conveyor.keyring import Keyring
     from conveyor.ledger.cleanups import Cleanups
     from conveyor.ledger.states import States
@@ -69,6 +71,8 @@ class Bench:
     """The other destinations of the same account, with their revisions."""
     tokens: Callable[[Destination], tuple[str, ...]] = lambda _: ()
     """The account's tokens of late, which no text may hold."""
+    decide: Callable[[Parcel, Destination, str, int], tuple[str, Decision] | None] = lambda *_: None
+    """What plugins say before an attempt."""
 
 
 def parcel_of(job: JobRecord, delivery_id: str, payloads: PayloadStore) -> Parcel:
@@ -156,6 +160,8 @@ class Attempt:
             receipt = self._deliver()
         except DeliveryError as error:
             return self._failed(error)
+        except Decided as decided:
+            return self._decided(decided)
         except Stopped as stopped:
             return self._stopped(stopped.reason)
         except AttemptCancelled:
@@ -185,6 +191,9 @@ class Attempt:
         self._refuse_undeclared(placement)
         self._bench.payloads.verify(claim.job.payload)
         parcel = parcel_of(claim.job, claim.delivery_id, self._bench.payloads)
+        decided = self._bench.decide(parcel, self.destination, placement.path, claim.attempt)
+        if decided is not None:
+            raise Decided(*decided)
         target = Target(placement.path, placement.conflict)
         checkout = self._bench.pool.take(self.destination)
         sound = False
@@ -326,6 +335,12 @@ class Attempt:
             code=shown.code,
             response=shown.response,
         )
+
+    def _decided(self, decided: Decided) -> AttemptReport:
+        reason, now = self._redact.message(decided.reason), self._bench.clock.now()
+        outcome, effect, more = consequence(self.claim, decided.decision, reason, now)
+        # The destination was not asked: its breaker learns nothing.
+        return replace(self._report(outcome, effect, **more), breaker=None)
 
     def _shown(self, error: DeliveryError) -> DeliveryError:
         """The error as it may be logged and stored: redacted and bounded."""

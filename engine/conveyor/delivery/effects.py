@@ -33,6 +33,9 @@ THROTTLE_FIRST, THROTTLE_LAST = 1.0, 300.0
 THROTTLE_PATIENCE = 24 * 3600 * SECOND
 """After this long throttled in one cycle a delivery is charged like TRANSIENT."""
 
+HOLD_FIRST, HOLD_LAST = 30.0, 3600.0
+"""Seconds until a hook that holds a delivery is asked again."""
+
 LOST_DELAYS = (5.0, 30.0, 120.0, 120.0)
 """Seconds after the first, second … lost worker in a row; the fifth is final."""
 
@@ -70,6 +73,12 @@ def lost_delay(lost_in_a_row: int) -> int | None:
 def delivered(claim: Claimed) -> Effect:
     """The attempt succeeded."""
     return Effect(Status.DELIVERED, "none", failures=claim.failures, clears_block=True)
+
+
+def held_delay(held_since: int | None, now: int) -> int:
+    """Microseconds until a hook that holds a delivery is asked again: as long as it has lasted."""
+    lasted = 0 if held_since is None else max(now - held_since, 0)
+    return min(max(lasted, micros(HOLD_FIRST)), micros(HOLD_LAST))
 
 
 def failed(

@@ -74,8 +74,10 @@ class Engine:
         """
         parts = self.parts
         parts.heartbeat.start()
-        for part in (parts.completions, parts.watchdog, parts.keeper, parts.cleaner):
+        for part in (parts.completions, parts.watchdog, parts.keeper, parts.cleaner, parts.observers):
             part.start()
+        if parts.settings.only is None:
+            parts.lookout.start()
         if parts.settings.only is None:
             parts.logins.start()
         if self._listening is not None:
@@ -184,6 +186,8 @@ class Engine:
         parts.cleaner.stop(POLITE)
         parts.watchdog.stop(POLITE)
         parts.completions.stop(2 * POLITE)
+        parts.lookout.stop(POLITE)
+        parts.observers.stop(POLITE)
         parts.heartbeat.stop(POLITE)
         parts.pool.close()
         self.broker.close()

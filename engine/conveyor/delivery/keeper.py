@@ -10,6 +10,7 @@ from conveyor.clock import SECOND, Clock, micros
 from conveyor.delivery import effects, identity
 from conveyor.delivery.loops import Loop
 from conveyor.errors import ConveyorError, LedgerError
+from conveyor.ledger.records import Status
 from conveyor.log import EngineLog
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Keeper:
         log: For what was found.
         changed: Called when something became due.
         close_idle: Closes connectors that have been idle for too long.
+        final: Told the ids of deliveries that ended here.
         dead: Tells workers that are certainly dead.
     """
 
@@ -112,6 +114,7 @@ class Keeper:
         log: EngineLog,
         changed: Callable[[], None],
         close_idle: Callable[[], None],
+        final: Callable[[Sequence[str]], None] = lambda ids: None,
         dead: Callable[[WorkerRecord], bool] = identity.is_dead,
     ) -> None:
         self._ledger = ledger
@@ -122,6 +125,7 @@ class Keeper:
         self._log = log
         self._changed = changed
         self._dead = dead
+        self._final = final
         self._contact = Contact(clock, lease / 2)
         self._steps: list[tuple[float, Callable[[], object]]] = [
             (self.REAP_EVERY, self.reap),
@@ -171,6 +175,7 @@ class Keeper:
             trust_leases=self._contact.unbroken(self._lease),
         )
         if freed:
+            self._final([lost.delivery_id for lost in freed if lost.status is Status.FAILED])
             self._log.warning("lost worker: deliveries freed", count=len(freed))
             self._changed()
         return len(freed)
@@ -181,6 +186,7 @@ class Keeper:
         while True:
             expired = self._ledger.deliveries.expire(self._clock.now(), BATCH)
             total += len(expired)
+            self._final(expired)
             if len(expired) < BATCH:
                 break
         if total:

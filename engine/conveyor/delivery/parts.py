@@ -21,7 +21,9 @@ from conveyor.delivery.identity import this_worker
 from conveyor.delivery.inbox import Inbox
 from conveyor.delivery.keeper import Keeper, Retention
 from conveyor.delivery.known import KnownDestinations
+from conveyor.delivery.lookout import Lookout
 from conveyor.delivery.loops import Loop
+from conveyor.delivery.observers import Observers
 from conveyor.delivery.placing import Placer
 from conveyor.delivery.pool import ConnectorPool
 from conveyor.delivery.strays import Strays
@@ -117,6 +119,7 @@ class Parts:
             clock,
             self._linked,
             self.connections.secrets,
+            self.observers.decision,
         )
 
     def _working(self) -> None:
@@ -140,6 +143,7 @@ class Parts:
             log=self.log,
             only=settings.only,
         )
+        self.observers = Observers(shop.registry.plugins, shop.ledger, clock=clock, log=self.log)
         self.completions = Completions(shop.ledger, clock=clock, log=self.log, written=self._written)
         self.watchdog = Watchdog(
             grace=settings.grace,
@@ -155,6 +159,9 @@ class Parts:
 
     def _keeping(self) -> None:
         shop, clock, settings = self.shop, self.clock, self.settings
+        self.lookout = Lookout(
+            shop.ledger, shop.source, self.observers, self.me.id, clock=clock, log=self.log
+        )
         self.keeper = Keeper(
             shop.ledger,
             shop.payloads,
@@ -164,6 +171,7 @@ class Parts:
             log=self.log,
             changed=self.dispatcher.ring,
             close_idle=self.pool.close_idle,
+            final=self.observers.final,
         )
         self.upkeep = Upkeep(
             shop.ledger,
@@ -301,6 +309,7 @@ class Parts:
 
     def _written(self, reports: Sequence[AttemptReport]) -> None:
         self.dispatcher.settled(reports)
+        self.observers.ended(reports)
         for report in reports:
             self._say(report)
 

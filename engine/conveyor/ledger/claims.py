@@ -91,6 +91,7 @@ _ROWS = (
         _D.conflict,
         _D.state,
         _D.look_first,
+        _D.held_since,
     )
     .select_from(deliveries)
     .join(jobs, jobs.c.id == _D.job_id)
@@ -112,6 +113,7 @@ _CLAIM = Prepared(
         conflict=sa.bindparam("b_conflict"),
         revision=sa.bindparam("b_revision"),
         probe=sa.bindparam("b_probe"),
+        hold_reason=sa.null(),
     )
 )
 _INSERT_ATTEMPT = Prepared(
@@ -298,7 +300,7 @@ def _take(
     meters: flow.Meters | None,
 ) -> Iterable[Claimed]:
     for row in _due_rows(connection, want, room, now):
-        ident, fence, attempt, cycle, failures, lost, throttled, path, conflict, state, look = row[
+        ident, fence, attempt, cycle, failures, lost, throttled, path, conflict, state, look, held = row[
             rows.WIDTH :
         ]
         job = rows.job_from(row)
@@ -321,6 +323,7 @@ def _take(
             revision=want.revision,
             started_at=now,
             probe=probe,
+            held_since=held,
         )
 
 

@@ -18,6 +18,7 @@ from conveyor.ledger.memory import Memory
 from conveyor.ledger.orders import Orders
 from conveyor.ledger.outcomes import Outcomes
 from conveyor.ledger.payloads import Payloads
+from conveyor.ledger.plugin_failures import PluginFailures
 from conveyor.ledger.retention import Retention
 from conveyor.ledger.sealed import Sealed
 from conveyor.ledger.sqlite import SqliteDatabase
@@ -56,6 +57,7 @@ class Ledger:
         self.connections = Connections(database, keyring)
         self.sealed = Sealed(database, keyring)
         self.retention = Retention(database)
+        self.plugin_failures = PluginFailures(database)
 
     @property
     def embedded(self) -> bool:

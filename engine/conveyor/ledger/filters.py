@@ -46,7 +46,10 @@ def _status(wanted: Filter) -> Iterable[sa.ColumnElement[bool]]:
     if wanted.statuses:
         alternatives.append(in_(wanted.statuses))
     if wanted.held is not None:
-        alternatives.append(sa.and_(is_(Status.PENDING), _D.destination.in_(sorted(wanted.held))))
+        by_hook = _D.hold_reason.is_not(None)
+        alternatives.append(
+            sa.and_(is_(Status.PENDING), sa.or_(_D.destination.in_(sorted(wanted.held)), by_hook))
+        )
     if wanted.retrying:
         alternatives.append(sa.and_(is_(Status.PENDING), _D.failures > 0))
     if alternatives:

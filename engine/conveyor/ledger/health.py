@@ -64,6 +64,12 @@ _OPEN_OF_TYPE = (
 )
 
 
+_TOLD = sa.select(health.c.destination, health.c.told).where(health.c.told.is_not(None))
+_NOTE_TOLD = (
+    sa.update(health).where(health.c.destination == sa.bindparam("b_id")).values(told=sa.bindparam("b_told"))
+)
+
+
 class Health:
     """Pauses and blocks of destinations."""
 
@@ -126,6 +132,17 @@ class Health:
             ]
             if each:
                 connection.execute(_HOLD, each)
+
+    def told(self) -> dict[str, str]:
+        """The reason that plugins were last told a destination is not served for, by destination."""
+        with self._database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(_TOLD)}
+
+    def note_told(self, destination: str, reason: str | None) -> None:
+        """Remember what plugins were told of a destination; None: that it is served."""
+        with self._database.write(quiet=True) as connection:
+            ensure(connection, [destination])
+            connection.execute(_NOTE_TOLD, {"b_id": destination, "b_told": reason})
 
     def signed_in(self, ids: Collection[str]) -> None:
         """End what held destinations for want of a login; pauses and other blocks stay."""

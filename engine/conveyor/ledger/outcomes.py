@@ -29,6 +29,9 @@ _HELD = Prepared(
     .with_for_update()
 )
 
+_NO_WORD_OF_IT = frozenset({AttemptOutcome.GIVEN_BACK, AttemptOutcome.PUT_OFF})
+"""Outcomes that say nothing of the destination."""
+
 _COUNTS: dict[str, Any] = {
     "failures": sa.bindparam("b_failures"),
     "lost_in_a_row": sa.bindparam("b_lost"),
@@ -52,6 +55,8 @@ _MOVES = {
         move(Move.RETRY).values(
             **{**_COUNTS, **_LAST_ERROR},
             next_attempt_at=sa.bindparam("b_next"),
+            hold_reason=sa.bindparam("b_hold"),
+            held_since=sa.bindparam("b_held_since"),
         )
     ),
 }
@@ -166,11 +171,13 @@ def _delivery_row(report: AttemptReport, now: int) -> dict[str, Any]:
         "b_lost": report.lost_in_a_row,
         "b_throttled": report.throttled_since,
         "b_look": report.look_first,
-        "b_error": None if report.outcome is AttemptOutcome.GIVEN_BACK else report.message,
+        "b_error": None if report.outcome in _NO_WORD_OF_IT else report.message,
         "b_kind": None if report.kind is None else report.kind.value,
     }
     if report.status is Status.PENDING:
         row["b_next"] = now if report.next_attempt_at is None else report.next_attempt_at
+        row["b_hold"] = report.hold_reason
+        row["b_held_since"] = report.held_since
     else:
         row["b_receipt"] = rows.dump_map(report.receipt)
     return row

@@ -33,6 +33,8 @@ class AttemptOutcome(enum.StrEnum):
     FAILED = "failed"
     LOST = "lost"
     GIVEN_BACK = "given_back"
+    PUT_OFF = "put_off"
+    """A hook let no attempt be made now."""
     CANCELLED = "cancelled"
 
 
@@ -182,6 +184,8 @@ class Claimed:
     revision: str
     started_at: int
     probe: bool = False
+    held_since: int | None = None
+    """Since when a hook has held it, without a break."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +238,9 @@ class AttemptReport:
     """Further destinations, with their revisions, that the block holds: they use the same account."""
     breaker: BreakerPolicy | None = None
     """The destination's rules; None when the attempt says nothing of the destination."""
+    hold_reason: str | None = None
+    """Set when a hook holds the delivery."""
+    held_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +300,8 @@ class DeliveryRecord:
     last_error_kind: ErrorKind | None
     replay_of: str | None
     priority: int
+    hold_reason: str | None
+    """Why a hook holds it, while it is pending."""
     job: JobRecord
 
 

@@ -36,6 +36,8 @@ _AGAIN = move(Move.REPLAY).values(
     receipt=sa.null(),
     last_error=sa.null(),
     last_error_kind=sa.null(),
+    hold_reason=sa.null(),
+    held_since=sa.null(),
 )
 _INSERT = sa.insert(deliveries)
 

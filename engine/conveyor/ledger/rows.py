@@ -164,6 +164,7 @@ _DELIVERY_COLUMNS = tuple(
         "last_error_kind",
         "replay_of",
         "priority",
+        "hold_reason",
     )
 )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration; what :func:`conveyor.ledger.open_ledger` expects to find."""
 
 metadata = sa.MetaData(
@@ -110,6 +110,8 @@ deliveries = sa.Table(
     _text("last_error"),
     _text("last_error_kind"),
     _text("replay_of"),
+    _text("hold_reason"),
+    _int("held_since"),
     _int("priority", default=0),
     sa.CheckConstraint(
         "status IN ('pending', 'delivering', 'delivered', 'failed', 'cancelled')", name="status"
@@ -187,6 +189,7 @@ health = sa.Table(
     _text("recent"),
     _int("failing_since"),
     _int("failing_attempts", default=0),
+    _text("told"),
 )
 
 workers = sa.Table(
@@ -263,6 +266,16 @@ connections = sa.Table(
     sa.CheckConstraint("(lock_owner IS NULL) = (lock_until IS NULL)", name="lock"),
 )
 
+plugin_failures = sa.Table(
+    "plugin_failures",
+    metadata,
+    _id("plugin"),
+    _id("hook"),
+    _int("count", default=0),
+    _int("last_at", null=False),
+    _text("error", null=False),
+)
+
 leases = sa.Table(
     "leases",
     metadata,
@@ -302,6 +315,11 @@ def _upkeep(table: sa.Table, connection: sa.Connection, **_: object) -> None:
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"ALTER TABLE {table.name} SET ({UPKEEP[table]})")
 
+
+for _table in metadata.tables.values():
+    # A plain set would make them in the order of memory addresses, and SQLite's planner prefers the newest
+    # of two indexes that seem equal: plans would differ from process to process.
+    _table.indexes = sa.util.OrderedSet(sorted(_table.indexes, key=lambda index: index.name or ""))
 
 for _table in UPKEEP:
     sa.event.listen(_table, "after_create", _upkeep)

@@ -29,8 +29,9 @@ CURES: Mapping[Reason, str] = {
     Reason.CONFIG_ERROR: "put {id} right (conveyor test {id}); it is probed, or conveyor resume {id}",
     Reason.DEACTIVATED: "conveyor resume {id} when it is back",
     Reason.BREAKER: "it is probed, or conveyor resume {id}",
+    Reason.HOOK: "a plugin holds it and is asked again; at once by conveyor replay {delivery}",
 }
-"""What ends a hold; ``{id}`` is the destination's."""
+"""What ends a hold; ``{id}`` is the destination's, ``{delivery}`` the delivery's."""
 
 
 def is_held(reason: Reason | None) -> bool:
@@ -77,6 +78,8 @@ class Standing:
         reason = self.hold(delivery.destination)
         if is_held(reason):
             return HELD, str(reason)
+        if reason is None and delivery.hold_reason is not None:
+            return HELD, str(Reason.HOOK)
         if reason is None:
             begun = delivery.failures or delivery.lost_in_a_row
             reason = Reason.RETRYING if begun else Reason.QUEUED
@@ -85,6 +88,8 @@ class Standing:
     def cure(self, delivery: DeliveryRecord) -> str | None:
         """What ends the hold of a delivery; None when it is not held."""
         reason = self.hold(delivery.destination) if delivery.status is Status.PENDING else None
+        if reason is None and delivery.status is Status.PENDING and delivery.hold_reason is not None:
+            return CURES[Reason.HOOK].format(delivery=delivery.id)
         return cure_of(reason, delivery.destination, self._source.get(delivery.destination))
 
     def held_destinations(self, known: frozenset[str]) -> frozenset[str]:

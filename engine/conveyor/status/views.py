@@ -25,6 +25,7 @@ class DeliveryStatus:
         state_reason: Why it waits: ``queued``, ``retrying``, ``paused``, ``needs_login`` …; None when it
             does not.
         cure: What ends a hold.
+        hold_reason: Which plugin holds it, and why; None unless one does.
         attempts: Over all cycles. ``failures``: charged in this cycle, of ``budget``.
         replayable_until: Until when its bytes are kept at least; None while it is open, and for ever.
     """
@@ -46,6 +47,7 @@ class DeliveryStatus:
     expires_at: str | None
     last_error: str | None
     last_error_kind: str | None
+    hold_reason: str | None
     path: str | None
     conflict: str | None
     receipt: Mapping[str, Any] | None
@@ -132,6 +134,7 @@ class Viewer:
             expires_at=iso(record.expires_at) if record.status in OPEN else None,
             last_error=record.last_error,
             last_error_kind=record.last_error_kind,
+            hold_reason=record.hold_reason if record.status is Status.PENDING else None,
             path=record.path,
             conflict=record.conflict,
             receipt=record.receipt,

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from conveyor.cli import filters, session
-from conveyor.errors import Exit
+from conveyor.errors import ConveyorError, Exit
+from conveyor.status.times import iso
 
 if TYPE_CHECKING:
+    from conveyor.ledger.plugin_failures import PluginFailure
     from conveyor.plugins import Plugin
     from conveyor.registry import Registry
 
 HELP = """List the plugins: installed packages, and files named under `plugins:` in the config.
 
 One that cannot be loaded is listed with the cure and does no harm to the others; the exit code is then 1.
+Hooks that have failed while workers ran are counted below the list.
 """
 _EXAMPLES = filters.examples("conveyor plugins", "conveyor plugins --json")
 
@@ -27,8 +32,10 @@ def register(app: typer.Typer) -> None:
 
 def plugins(context: typer.Context, json: filters.Json = False) -> None:
     """List the plugins."""
-    registry = session.of(context).registry()
-    found = [_document(registry, plugin) for plugin in registry.plugins]
+    here = session.of(context)
+    registry = here.registry()
+    failures = _failures(here)
+    found = [_document(registry, plugin, failures) for plugin in registry.plugins]
     if json:
         session.print_json(found)
     else:
@@ -40,10 +47,33 @@ def plugins(context: typer.Context, json: filters.Json = False) -> None:
             if each["problem"] is not None:
                 cure = f"\n  → {each['cure']}" if each["cure"] else ""
                 typer.echo(f"{each['name']}: {each['problem']}{cure}", err=True)
+            for failure in each["failures"]:
+                typer.echo(_failed(each["name"], failure), err=True)
     raise typer.Exit(Exit.FAILED if any(each["problem"] for each in found) else Exit.OK)
 
 
-def _document(registry: Registry, plugin: Plugin) -> dict[str, Any]:
+def _failures(here: session.Session) -> list[PluginFailure]:
+    """What the workers have counted; nothing where no config names a ledger that can be read."""
+    from conveyor.config import load
+    from conveyor.config.settings import SQLITE
+    from conveyor.installation import config_path
+
+    try:
+        url = load(config_path(here.config)).settings.ledger
+        if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).exists():
+            return []  # to open it would make it
+        with here.installation() as opened:
+            return opened.ledger.plugin_failures.all()
+    except ConveyorError:
+        return []
+
+
+def _failed(plugin: str, failure: dict[str, Any]) -> str:
+    times = "once" if failure["count"] == 1 else f"{failure['count']} times"
+    return f"{plugin}: {failure['hook']} has failed {times}, last at {failure['last_at']}: {failure['error']}"
+
+
+def _document(registry: Registry, plugin: Plugin, failures: Sequence[PluginFailure]) -> dict[str, Any]:
     return {
         "name": plugin.name,
         "source": plugin.source,
@@ -51,6 +81,11 @@ def _document(registry: Registry, plugin: Plugin) -> dict[str, Any]:
         "types": registry.brought_by(plugin.name),
         "problem": plugin.problem,
         "cure": plugin.cure,
+        "failures": [
+            {"hook": each.hook, "count": each.count, "last_at": iso(each.last_at), "error": each.error}
+            for each in failures
+            if each.plugin == plugin.name
+        ],
     }
 
 

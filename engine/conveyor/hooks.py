@@ -1,0 +1,164 @@
+"""What hooks are handed and what they answer; the hooks themselves are in :mod:`conveyor.hookspecs`.
+
+Everything here is covered by the compatibility promise of ``conveyor.contract.CONTRACT_VERSION``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+__all__ = [
+    "Alert",
+    "AttemptEnded",
+    "Decision",
+    "Delay",
+    "DeliveryFinal",
+    "DestinationChanged",
+    "Fail",
+    "Hold",
+    "Place",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The destination that a hook is asked about.
+
+    Attributes:
+        id: Its id in the config.
+        type: ``s3``, ``sftp`` …
+        labels: Its labels.
+    """
+
+    id: str
+    type: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Do not deliver: the delivery has ``failed``, uncharged, with this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Do not deliver now: the delivery is ``held``, uncharged, with this reason.
+
+    The hook is asked again, first after 30 s, then after as long as the hold has lasted, at most an hour;
+    at once when an operator replays the delivery.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """Deliver later: the delivery is due again in ``seconds`` (0 to 30 days), uncharged."""
+
+    seconds: float
+    reason: str
+
+
+Decision: TypeAlias = Fail | Hold | Delay
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """One attempt, once its outcome stands in the ledger.
+
+    Attributes:
+        delivery_id: The delivery.
+        destination: The destination's id.
+        attempt: Its number, from 1.
+        outcome: ``delivered``, ``failed``, ``put_off`` (by a hook) or ``given_back`` (shutdown).
+        status: The delivery's status from now on.
+        follows: ``none``, ``retry``, ``hold``, ``throttle``, ``delay`` or ``final``.
+        charged: Whether it used the budget.
+        started_at, finished_at: Seconds since the epoch, UTC.
+        next_attempt_at: Likewise; None when there is none.
+        bytes_sent: Bytes.
+        kind, message: Of the error, redacted; None when there was none.
+        receipt: What the destination holds; None when it was not delivered.
+    """
+
+    delivery_id: str
+    destination: str
+    attempt: int
+    outcome: str
+    status: str
+    follows: str
+    charged: bool
+    started_at: float
+    finished_at: float
+    next_attempt_at: float | None = None
+    bytes_sent: int = 0
+    kind: str | None = None
+    message: str | None = None
+    receipt: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFinal:
+    """A delivery that will not be tried again by itself.
+
+    Attributes:
+        delivery_id, job_id: Its ids.
+        destination: The destination's id.
+        status: ``delivered``, ``failed`` or ``cancelled``.
+        attempts: Over all cycles.
+        kind, message: Why it failed, redacted; None otherwise.
+        receipt: What the destination holds; None when it was not delivered.
+    """
+
+    delivery_id: str
+    job_id: str
+    destination: str
+    status: str
+    attempts: int
+    kind: str | None = None
+    message: str | None = None
+    receipt: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationChanged:
+    """A destination is held, or served again.
+
+    Attributes:
+        destination: Its id.
+        before, now: Why it is not served: ``paused``, ``needs_login``, ``quota``, ``config_error``,
+            ``deactivated``, ``throttled``, ``breaker`` …; None: it is served.
+        message: What the destination said, redacted; None where it said nothing.
+        at: When this process noticed, seconds since the epoch, UTC.
+    """
+
+    destination: str
+    before: str | None
+    now: str | None
+    message: str | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that a person should know.
+
+    Attributes:
+        event: ``destination_held``, ``destination_served``, ``delivery_failed`` or ``plugin_failed``.
+        subject: The destination's or delivery's id, or the plugin's name.
+        reason: The hold's reason, the error's kind, or the hook's name.
+        message: In words, redacted.
+        cure: What ends it; None where nothing is to be done.
+        at: Seconds since the epoch, UTC.
+    """
+
+    event: str
+    subject: str
+    reason: str | None
+    message: str
+    cure: str | None
+    at: float
