@@ -355,7 +355,7 @@ def test_about_and_quota(client: Client) -> None:
     assert code(begun) == (403, "storageQuotaExceeded")
     assert client.upload(b"ten bytes!", file=made).status_code == 200  # in place of four
     assert client.upload(b"x", file=made).status_code == 200
-    assert len(list(client.standin.folder.iterdir())) == 1
+    assert len(list(client.standin.folder.iterdir())) == 3  # the revisions
 
 
 def test_drive_file_sees_its_own(client: Client) -> None:
@@ -452,6 +452,20 @@ def test_an_answer_is_held_to_the_description(client: Client) -> None:
     for wrong in ({"size": "many"}, {"size": 3}, {"name": None}, {"modifiedTime": "now"}, {"colour": "red"}):
         with pytest.raises(Broken):
             check_answer(wrong, "File")
+
+
+def test_the_newest_revision_makes_way_for_the_one_before(client: Client) -> None:
+    first = client.upload(b"one", name="a").json()["id"]
+    client.upload(b"two!", first)
+    where = f"{FILES}/{first}/revisions/"
+    assert code(client.ask("DELETE", where + "nobody")) == (404, "notFound")
+    newest = client.get(first)["headRevisionId"]
+    assert client.ask("DELETE", where + newest).status_code == 204
+    left = client.get(first)
+    assert (left["size"], client.ask("GET", f"{FILES}/{first}?alt=media").content) == ("3", b"one")
+    last = client.ask("DELETE", where + left["headRevisionId"])
+    assert code(last) == (403, "insufficientFilePermissions")
+    assert len(list(client.standin.folder.iterdir())) == 1
 
 
 def test_wiping_leaves_nothing(client: Client) -> None:

@@ -324,7 +324,7 @@ def test_new_content(client: Client) -> None:
     assert now["headRevisionId"] != before["headRevisionId"]
     assert int(now["version"]) > int(before["version"])
     assert client.ask("GET", f"{FILES}/{file}?alt=media").content == b"new one"
-    assert len(list(client.standin.folder.iterdir())) == 1
+    assert len(list(client.standin.folder.iterdir())) == 2  # the revisions
 
 
 def test_largest(client: Client) -> None:

@@ -66,6 +66,7 @@ class Client:
     Attributes:
         http: Sends.
         files: Its methods of files.
+        revisions: Those of a file's earlier contents.
     """
 
     def __init__(self, options: GoogleDriveOptions, env: ConnectorEnv) -> None:
@@ -76,7 +77,8 @@ class Client:
         root = options.api_url.rstrip("/") + "/"
         # Media uploads take their address from rootUrl alone; client_options.api_endpoint does not reach it.
         document = {**_description(), "rootUrl": root, "baseUrl": f"{root}drive/v3/"}
-        self.files = build_from_document(document, http=self.http).files()
+        drive = build_from_document(document, http=self.http)
+        self.files, self.revisions = drive.files(), drive.revisions()
 
     def check_address(self, url: str) -> str:
         """An address that an answer named, which will get the token.

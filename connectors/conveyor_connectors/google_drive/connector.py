@@ -22,7 +22,7 @@ from conveyor_connectors.google_drive.client import Client
 from conveyor_connectors.google_drive.errors import FOLDER, classify
 from conveyor_connectors.google_drive.options import GoogleDriveOptions
 from conveyor_connectors.google_drive.placing import Placer
-from conveyor_connectors.google_drive.service import FolderIds, Ids, Service, missing
+from conveyor_connectors.google_drive.service import FolderIds, Ids, Service, moved
 from conveyor_connectors.google_drive.sessions import Sessions, Upload
 
 
@@ -57,7 +57,7 @@ class GoogleDriveConnector:
             placer = self._placer(service)
             saved = context.state.get("path")
             path = saved if isinstance(saved, str) else target.path
-            if (made := placer.earlier(parcel, context.state)) is not None:
+            if (made := placer.earlier(parcel, context)) is not None:
                 return Found(FoundKind.MINE, placer.receipt(made, parcel, path, target))
             name = path.rpartition("/")[2]
             there = self._folders_by(service).look(
@@ -121,7 +121,7 @@ class GoogleDriveConnector:
                 self._env.memory,
                 self._options.root,
                 clock=self._env.clock,
-                missing=missing,
+                missing=moved,
             )
         self._folders.service = FolderIds(service)
         return self._folders

@@ -27,6 +27,11 @@ FOLDER = (
 FULL = "The account has no space left: delete files, also from the trash, or buy more."
 SERVICE = "A service account has no space of its own: use a folder of a shared drive."
 
+DAILY = "User rate limit exceeded."
+"""The message of the 750 GB that a user may upload in a day; a pause is asked for in other words (rclone,
+backend/drive/drive.go, ``stop_on_upload_limit``)."""
+DAY = "Google takes 750 GB a day from one user: the rest goes tomorrow."
+
 REASONS: Mapping[str, tuple[ErrorKind, str | None]] = {
     # the login
     "authError": (K.AUTH_EXPIRED, LOGIN),
@@ -73,6 +78,7 @@ STATUSES: Mapping[int, tuple[ErrorKind, str | None]] = {
     409: (K.CONFLICT, None),
     410: (K.SESSION_LOST, None),
     413: (K.TOO_LARGE, None),
+    499: (K.SESSION_LOST, None),
 }
 """HTTP status → kind and hint, where Google gives no reason."""
 
@@ -113,7 +119,9 @@ def _from_answer(error: Any, status: int, doing: str, sent: bool) -> DeliveryErr
     reason, said = _told(error)
     kind, hint = REASONS.get(reason) or STATUSES.get(status) or (by_status(status), None)
     delay = stated_delay({str(name).lower(): str(value) for name, value in error.resp.items()})
-    if status == 429:
+    if reason == "userRateLimitExceeded" and said == DAILY:
+        kind, hint = K.QUOTA, DAY
+    elif status == 429:
         kind = K.THROTTLED
     elif status >= 500:
         kind = K.UNKNOWN_OUTCOME if sent else K.THROTTLED if delay is not None else K.TRANSIENT

@@ -8,8 +8,6 @@ that name; neither replaces the other.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from conveyor.contract import (
     AttemptContext,
@@ -18,15 +16,14 @@ from conveyor.contract import (
     ErrorKind,
     Parcel,
     Receipt,
-    State,
     Target,
 )
 from conveyor.kit.folders import Folders
 from conveyor.kit.naming import candidates, sound_segments
 from conveyor.kit.turns import Turns
+from conveyor_connectors.google_drive.making import Maker
 from conveyor_connectors.google_drive.options import GoogleDriveOptions
-from conveyor_connectors.google_drive.service import OWN, Service, Stored, body_of, missing, stamp
-from conveyor_connectors.google_drive.sessions import Sessions, Upload
+from conveyor_connectors.google_drive.service import Service, Stored, in_trash
 from conveyor_connectors.google_drive.spec import MAX_SIZE, NAMES
 
 LAG = 60.0
@@ -38,13 +35,15 @@ _MADE: dict[tuple[str, str], tuple[str, float]] = {}
 
 
 class Placer:
-    """Stores parcels by their conflict policy."""
+    """Stores a parcel by its conflict policy; made for one attempt."""
 
     def __init__(self, service: Service, folders: Folders, options: GoogleDriveOptions) -> None:
         self._service = service
         self._folders = folders
         self._levels = options.levels
-        self._sessions = Sessions(service, options.chunk_size)
+        self._maker = Maker(service, options.chunk_size)
+        self._stray: Stored | None = None
+        """The parcel's file, whole, in a folder that is in the trash."""
 
     def parents(self, target: Target) -> tuple[str, ...]:
         """The folders above a file."""
@@ -59,20 +58,21 @@ class Placer:
         check_names(target)
         if parcel.size > MAX_SIZE:
             raise DeliveryError(ErrorKind.TOO_LARGE, "Drive takes files of at most 5 TiB")
-        if (made := self.earlier(parcel, context.state)) is not None:
+        made = self._maker.earlier(parcel, context.state)
+        if made is not None and not made.trashed:
             return self._received(made, parcel, str(context.state.get("path") or target.path), target)
+        if made is not None and made.discarded:
+            self._maker.forget(context)  # somebody has put it into the trash, where it stays
+        elif made is not None:
+            self._stray = made
         return self._folders.within(
             self.parents(target), context, lambda folder: self._in(folder, parcel, target, context)
         )
 
-    def earlier(self, parcel: Parcel, state: State) -> Stored | None:
-        """The file that an earlier attempt of this delivery has made, under the id that it saved."""
-        number = state.get("id")
-        if not isinstance(number, str):
-            return None
-        there = self._service.by_id(number)
-        own = there is not None and not there.trashed and there.delivery == parcel.delivery_id
-        return there if own and there is not None and there.holds(parcel) else None
+    def earlier(self, parcel: Parcel, context: AttemptContext) -> Stored | None:
+        """The file that an earlier attempt of this delivery has made, unless it is in the trash."""
+        made = self._maker.earlier(parcel, context.state)
+        return None if made is None or made.trashed else made
 
     def _in(self, folder: str, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
         for path in candidates(parcel, target, context, NAMES):
@@ -119,14 +119,20 @@ class Placer:
 
     def _create(self, folder: str, path: str, parcel: Parcel, context: AttemptContext) -> Stored:
         name = path.rpartition("/")[2]
-        number = context.state.get("id")
-        if not isinstance(number, str) or context.state.get("folder") != folder:
-            number = self._service.new_id()
-        if context.state.get("id") != number or context.state.get("path") != path:
-            self._drop(context)
-            # Before the create: whatever becomes of its answer, no second file is made.
-            context.save(id=number, path=path, folder=folder, upload=None)
-        made = self._made(body_of(parcel, number, folder, name), None, parcel, context)
+        if self._stray is None:
+            made = self._maker.create(folder, path, parcel, context)
+        elif folder in self._stray.parents:
+            raise in_trash()
+        else:
+            context.save(path=path, folder=folder)
+            context.before_commit()
+            made = self._service.move(self._stray, folder, name)
+        if made.discarded:
+            raise DeliveryError(ErrorKind.TRANSIENT, "somebody has put the file into the trash")
+        if made.trashed:
+            # The folder went there after it was remembered: it is looked for again, and the file moved.
+            self._stray = made
+            raise in_trash()
         now = time.monotonic()
         for key in [key for key, (_, since) in list(_MADE.items()) if now - since > LAG]:
             _MADE.pop(key, None)
@@ -138,82 +144,7 @@ class Placer:
         newest = there[-1]
         if len(there) > 1:
             context.log.warning("several files have this name; the newest is replaced", name=newest.name)
-        if newest.holds(parcel):
-            return newest
-        body = {"modifiedTime": stamp(parcel.submitted_at), "appProperties": {OWN: parcel.delivery_id}}
-        upload = Upload.load(context.state)
-        if upload is not None and upload.id != newest.id:
-            self._drop(context)
-            context.save(upload=None)
-        context.save(id=newest.id, path=None, folder=None)
-        try:
-            return self._made(body, newest.id, parcel, context)
-        except DeliveryError as error:
-            if missing(error):
-                return None
-            raise
-
-    def _made(
-        self, body: Mapping[str, Any], over: str | None, parcel: Parcel, context: AttemptContext
-    ) -> Stored:
-        number = over or str(body["id"])
-        for last in (False, True):
-            try:
-                return self._checked(self._sent(body, over, parcel, context), over, parcel, context)
-            except DeliveryError as error:
-                if error.code == "fileIdInUse":
-                    there = self._service.by_id(number)
-                    if there is not None and there.holds(parcel):
-                        return there
-                    # Under our id stands what an attempt has left that ended otherwise.
-                    raise DeliveryError(ErrorKind.INTEGRITY, "the file is there with other bytes") from None
-                if error.kind is not ErrorKind.SESSION_LOST or last:
-                    raise
-            # The session has ended: by our own last chunk, whose answer was lost, or by its age.
-            context.save(upload=None)
-            there = self._service.by_id(number)
-            if there is not None and there.holds(parcel) and there.delivery == parcel.delivery_id:
-                return there
-            context.log.info("the upload session is gone; beginning again")
-        raise AssertionError("unreachable")
-
-    def _sent(
-        self, body: Mapping[str, Any], over: str | None, parcel: Parcel, context: AttemptContext
-    ) -> Stored:
-        if not parcel.size and over is None:
-            return self._service.empty(body)
-        upload = Upload.load(context.state)
-        resumed = upload is not None
-        if upload is None:
-            upload = self._sessions.begin(parcel, body, context, over=over)
-        if not parcel.size:
-            context.before_commit()
-        return self._sessions.send(parcel, upload, context, resumed=resumed)
-
-    def _drop(self, context: AttemptContext) -> None:
-        """End an upload that will not be continued; one that stays ends by itself within a week."""
-        upload = Upload.load(context.state)
-        if upload is None:
-            return
-        try:
-            self._sessions.abandon(upload)
-        except DeliveryError as error:
-            context.log.info("an upload was left to end by itself", code=error.code)
-
-    def _checked(self, made: Stored, over: str | None, parcel: Parcel, context: AttemptContext) -> Stored:
-        """The file as Drive reports it, which must be what was sent.
-
-        Raises:
-            DeliveryError: INTEGRITY; a file that this delivery has made is removed. One that was there before
-                stays: what it held is among its revisions, which removing it would destroy.
-        """
-        if made.holds(parcel):
-            return made
-        if over is None and made.id == context.state.get("id"):
-            self._service.delete(made.id)
-        context.save(upload=None, id=None)  # the next attempt begins with nothing of this one
-        text = f"Drive holds {made.size} bytes with MD5 {made.md5}, which is not what was sent"
-        raise DeliveryError(ErrorKind.INTEGRITY, text)
+        return newest if newest.holds(parcel) else self._maker.renew(newest, parcel, context)
 
     def _received(self, made: Stored, parcel: Parcel, path: str, target: Target) -> Receipt:
         return Receipt(

@@ -2,39 +2,57 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from googleapiclient.http import HttpRequest, MediaIoBaseUpload
+
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel
 from conveyor_connectors.google_drive.client import Client
 from conveyor_connectors.google_drive.errors import classify, status_of
 
 FOLDER = "application/vnd.google-apps.folder"
-FIELDS = "id,name,size,md5Checksum,trashed,parents,mimeType,appProperties,headRevisionId,createdTime"
+FIELDS = (
+    "id,name,size,md5Checksum,mimeType,parents,trashed,explicitlyTrashed,"
+    "appProperties,headRevisionId,createdTime"
+)
 OWN = "conveyorDelivery"
 """The property of a file that names the delivery which made it."""
 BATCH = 50
 """Ids asked for at once (files.generateIds gives up to 1000)."""
+IN_TRASH = "trashed"
+"""The code of an error: the folder is in the trash, and what is put into it is, too."""
+_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
 
 _Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A file or folder at Drive."""
+    """A file or folder at Drive.
+
+    Attributes:
+        trashed: In the trash, by itself or with a folder above it.
+        discarded: In the trash by itself: somebody has put it there.
+        version: Of its content.
+        created: RFC 3339, as Drive tells it.
+    """
 
     id: str
     name: str
     size: int
     md5: str | None
     trashed: bool
+    discarded: bool
     parents: tuple[str, ...]
     folder: bool
     delivery: str | None
     version: str | None
+    created: str
 
     def holds(self, parcel: Parcel) -> bool:
         """It has the parcel's bytes."""
@@ -54,10 +72,12 @@ def stored(found: Mapping[str, Any]) -> Stored:
             int(found.get("size", 0)),
             found.get("md5Checksum"),
             bool(found.get("trashed", False)),
+            bool(found.get("explicitlyTrashed", False)),
             tuple(found.get("parents") or ()),
             found.get("mimeType") == FOLDER,
             (found.get("appProperties") or {}).get(OWN),
             found.get("headRevisionId"),
+            str(found.get("createdTime", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise DeliveryError(ErrorKind.UNKNOWN_OUTCOME, "Drive's answer does not name the file") from None
@@ -65,9 +85,15 @@ def stored(found: Mapping[str, Any]) -> Stored:
 
 @dataclass
 class Ids:
-    """Ids that Drive has made in advance, for one connector."""
+    """What one connector keeps between attempts.
+
+    Attributes:
+        left: Ids that Drive has made in advance.
+        top: The id of My Drive; empty where the sign-in does not see it.
+    """
 
     left: deque[str] = field(default_factory=deque)
+    top: str | None = None
 
 
 class Service:
@@ -117,6 +143,13 @@ class Service:
                 return None
             raise
 
+    def at_top(self, folder: Stored) -> bool:
+        """Whether a folder lies directly in My Drive; yes, where that cannot be known."""
+        if self._ids.top is None:
+            there = self.by_id("root")
+            self._ids.top = "" if there is None else there.id
+        return not self._ids.top or self._ids.top in folder.parents
+
     def named(self, parent: str, name: str, *, folders: bool) -> list[Stored]:
         """Files (or folders) of this name, the oldest first; names are not unique."""
         sign = "=" if folders else "!="
@@ -136,33 +169,71 @@ class Service:
             found += page.get("files", [])
             asked = self.client.files.list_next(asked, page)
             self.context.check()
-        return [stored(each) for each in found if each.get("name") == name]
+        same = [stored(each) for each in found if each.get("name") == name]
+        return sorted(same, key=lambda each: (each.created, each.id))
 
     # --- changing --------------------------------------------------------------------------------
 
     def make_folder(self, parent: str, name: str, planned: str) -> str:
-        """A folder under an id of ours; one that has this id already is the one."""
-        body = {"id": planned, "name": name, "mimeType": FOLDER, "parents": [parent]}
-        asked = self.client.files.create(body=body, fields="id", supportsAllDrives=True)
-        try:
-            made: Any = self.call("create the folder", asked.execute)
-        except DeliveryError as error:
-            if error.code == "fileIdInUse":
-                return planned
-            raise
-        return str(made["id"])
+        """A folder under an id of ours; one that has this id already is the one.
 
-    def empty(self, body: Mapping[str, Any]) -> Stored:
-        """A file of no bytes."""
-        asked = self.client.files.create(body=dict(body), fields=FIELDS, supportsAllDrives=True)
-        self.context.before_commit()
-        return stored(self.call("upload the file", asked.execute, sent=lambda: True))
+        Raises:
+            DeliveryError: Of the code IN_TRASH, where ``parent`` is there.
+        """
+        body = {"id": planned, "name": name, "mimeType": FOLDER, "parents": [parent]}
+        asked = self.client.files.create(body=body, fields=FIELDS, supportsAllDrives=True)
+        try:
+            made = stored(self.call("create the folder", asked.execute))
+        except DeliveryError as error:
+            if error.code != "fileIdInUse":
+                raise
+            there = self.by_id(planned)
+            if there is not None and not there.trashed:
+                return planned
+            return self.make_folder(parent, name, self.new_id())  # ours was made, and is gone
+        if made.trashed:
+            raise in_trash()
+        return made.id
+
+    def upload(self, media: MediaIoBaseUpload, body: Mapping[str, Any], over: str | None) -> HttpRequest:
+        """The SDK's request for a new file, or for new content of ``over``; not sent here."""
+        common = {"body": dict(body), "media_body": media, "fields": FIELDS, "supportsAllDrives": True}
+        if over is None:
+            return self.client.files.create(**common)
+        return self.client.files.update(fileId=over, **common)
+
+    def move(self, there: Stored, folder: str, name: str) -> Stored:
+        """Into another folder, under this name."""
+        asked = self.client.files.update(
+            fileId=there.id,
+            addParents=folder,
+            removeParents=",".join(there.parents),
+            body={"name": name},
+            fields=FIELDS,
+            supportsAllDrives=True,
+        )
+        return stored(self.call("move the file", asked.execute))
+
+    def drop_version(self, number: str, version: str) -> None:
+        """Remove the newest content of a file: the one before it is the newest again."""
+        asked = self.client.revisions.delete(fileId=number, revisionId=version)
+        self.call("remove the content that differs", asked.execute)
 
     def delete(self, number: str) -> None:
-        """Remove for good; what is gone is fine."""
-        asked = self.client.files.delete(fileId=number, supportsAllDrives=True)
+        """Remove for good; what is gone is fine. Who may not, as a content manager of a shared drive, puts it
+        into the trash (https://developers.google.com/workspace/drive/api/guides/delete).
+        """
         try:
-            self.call("delete the file", asked.execute)
+            try:
+                asked = self.client.files.delete(fileId=number, supportsAllDrives=True)
+                self.call("delete the file", asked.execute)
+            except DeliveryError as error:
+                if error.code != "insufficientFilePermissions":
+                    raise
+                asked = self.client.files.update(
+                    fileId=number, body={"trashed": True}, fields="id", supportsAllDrives=True
+                )
+                self.call("put the file into the trash", asked.execute)
         except DeliveryError as error:
             if not missing(error):
                 raise
@@ -182,11 +253,9 @@ def body_of(parcel: Parcel, number: str, parent: str, name: str) -> dict[str, An
 
 def media_type(parcel: Parcel) -> str:
     """What the sender said it is, unless Drive would take that for a document of its own."""
-    said = parcel.media_type
-    usable = said.isascii() and said.isprintable() and "/" in said
-    return (
-        said if usable and not said.startswith("application/vnd.google-apps") else "application/octet-stream"
-    )
+    said = parcel.media_type.partition(";")[0].strip()
+    usable = _TYPE.fullmatch(said) and not said.startswith("application/vnd.google-apps")
+    return said if usable else "application/octet-stream"
 
 
 def stamp(seconds: float) -> str:
@@ -203,6 +272,21 @@ def quoted(text: str) -> str:
 def missing(error: DeliveryError) -> bool:
     """What was asked for is gone, or out of sight."""
     return error.code in ("notFound", "404")
+
+
+def in_trash() -> DeliveryError:
+    """A folder that was remembered is in the trash."""
+    return DeliveryError(
+        ErrorKind.CONFIG,
+        "the folder is in Drive's trash",
+        hint="Restore the folder from the trash, or use another folder_id.",
+        code=IN_TRASH,
+    )
+
+
+def moved(error: DeliveryError) -> bool:
+    """A remembered folder is no longer the one."""
+    return missing(error) or error.code == IN_TRASH
 
 
 class FolderIds:
@@ -225,7 +309,7 @@ class FolderIds:
         there = self._service.by_id(folder)
         if there is None or there.trashed or not there.folder or there.name != name:
             return False
-        return parent == "root" or parent in there.parents
+        return self._service.at_top(there) if parent == "root" else parent in there.parents
 
     def plan(self) -> str | None:
         """An id of our own."""

@@ -17,8 +17,11 @@ from googleapiclient.http import MediaIoBaseUpload
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, State
 from conveyor.kit.bodies import Body, Counting, Publishing
 from conveyor.kit.saved import load
-from conveyor_connectors.google_drive.service import FIELDS, Service, Stored, media_type, missing, stored
+from conveyor_connectors.google_drive.service import Service, Stored, media_type, missing, stored
 
+ENDED = ("410", "499")
+"""Statuses of an upload that has ended: 499 of one that was cancelled
+(https://cloud.google.com/storage/docs/performing-resumable-uploads#cancel-upload, the same upload server)."""
 _RANGE = re.compile(r"bytes=0-(\d+)")
 
 
@@ -56,14 +59,9 @@ class Sessions:
         Raises:
             DeliveryError: CONFLICT with the code ``fileIdInUse``, when the file is there already.
         """
-        files = self._service.client.files
         with parcel.open() as stream:
             media = MediaIoBaseUpload(stream, media_type(parcel), chunksize=self._chunk, resumable=True)
-            common = {"media_body": media, "fields": FIELDS, "supportsAllDrives": True}
-            if over is None:
-                asked = files.create(body=dict(body), **common)
-            else:
-                asked = files.update(fileId=over, body=dict(body), **common)
+            asked = self._service.upload(media, body, over)
         headers = {
             **asked.headers,
             "content-type": "application/json; charset=UTF-8",
@@ -87,8 +85,6 @@ class Sessions:
         Raises:
             DeliveryError: SESSION_LOST, when it is gone.
         """
-        if not parcel.size:
-            return self._nothing(upload)
         offset = 0
         if resumed:
             standing = self._standing(parcel, upload)
@@ -112,13 +108,6 @@ class Sessions:
                     raise DeliveryError(ErrorKind.TRANSIENT, "Drive has kept nothing of the last chunk")
                 offset = told
 
-    def _nothing(self, upload: Upload) -> Stored:
-        """Content of no bytes, which no Content-Range can name."""
-        told = self._put(upload, None, None, last=True)
-        if isinstance(told, Stored):
-            return told
-        raise DeliveryError(ErrorKind.SESSION_LOST, "Drive makes no file of an empty upload")
-
     def _standing(self, parcel: Parcel, upload: Upload) -> Stored | int:
         """How many bytes the upload holds; the file, when it is whole."""
         return self._put(upload, None, f"bytes */{parcel.size}", last=False)
@@ -140,7 +129,7 @@ class Sessions:
                 return int(match[1]) + 1 if match else 0
             if answer.status not in (200, 201):
                 raise sdk.HttpError(answer, content, uri=None)
-            return stored(_document(content))
+            return stored(document_of(content))
 
         finished = (lambda: body is None or body.finished) if last else None
         doing = "upload a chunk" if body is not None else "ask how far the upload got"
@@ -149,7 +138,7 @@ class Sessions:
         except DeliveryError as error:
             # The guide: after a 4xx the upload begins anew; a question that Drive does not understand is one.
             asking = body is None and error.code in ("badRequest", "invalid", "400")
-            if missing(error) or error.code == "410" or asking:
+            if missing(error) or error.code in ENDED or asking:
                 text = "the upload session is gone"
                 raise DeliveryError(ErrorKind.SESSION_LOST, text, code=error.code) from None
             raise
@@ -166,7 +155,12 @@ class Sessions:
         self._service.call("end the upload", request)
 
 
-def _document(content: bytes) -> Mapping[str, Any]:
+def document_of(content: bytes) -> Mapping[str, Any]:
+    """The object that an answer holds.
+
+    Raises:
+        ValueError, TypeError: It holds none.
+    """
     found = json.loads(content)
     if not isinstance(found, Mapping):
         raise TypeError("no object")

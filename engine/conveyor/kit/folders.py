@@ -109,9 +109,8 @@ class Folders:
         Raises:
             DeliveryError: What the service or ``act`` raises.
         """
-        folder = self.ensure(parents, context)
         try:
-            return act(folder)
+            return act(self.ensure(parents, context))
         except DeliveryError as error:
             if not parents or not self.missing(error):
                 raise

@@ -22,14 +22,14 @@ Attributes that tests may set, of the class or of an instance; ``reset()`` undoe
 ``add_drive(name)`` makes a shared drive. ``said(reason)`` is a documented error as an answer and
 ``failing(route, reason)`` as a fault; reasons are the keys of ``DOCUMENTED``. Routes by name: ``about``,
 ``generate_ids``, ``list``, ``create``, ``get``, ``update``, ``delete``, ``upload``, ``upload_again``,
-``chunk``, ``cancel``. ``defects`` lists the stand-in's own mistakes: answers that break the description,
-exceptions in routes, query terms it does not know; the fixture asserts that it is empty.
+``chunk``, ``cancel``, ``delete_revision``. ``defects`` lists the stand-in's own mistakes: answers that break
+the description, exceptions in routes, query terms it does not know; the fixture asserts that it is empty.
 
 Not enforced: sharing and permissions but ``read_only``, shortcuts, comments, watching, changes, exports and
-conversions, revisions' content, trash that empties itself after 30 days, virus scans, the cost of requests
-per minute and the 750 GB a day (throttling is by faults), tokens that die after six months or in "Testing",
-consent to a part of the scopes, batch requests, compression, ``Range`` of downloads, ``access_token`` as a
-parameter, changes that lag in lists.
+conversions, downloads of old revisions and their end, trash that empties itself after 30 days, virus scans,
+the cost of requests per minute and the 750 GB a day (throttling is by faults), tokens that die after six
+months or in "Testing", consent to a part of the scopes, batch requests, compression, ``Range`` of downloads,
+``access_token`` as a parameter, changes that lag in lists.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from servers.standins.google_drive import query as search
@@ -255,6 +256,22 @@ class Metadata(Service):
             if node.id in (self.root, node.drive):
                 raise documented("insufficientFilePermissions")
             self.remove(node)
+        return Answer(204)
+
+    @route("DELETE", "/drive/v3/files/{file}/revisions/{revision}")
+    def delete_revision(self, request: Request) -> Answer:
+        """revisions.delete; it has no ``supportsAllDrives`` and works in shared drives as well."""
+        caller = self.enter("revisions.delete", request)
+        caller = replace(caller, query={**caller.query, "supportsAllDrives": "true"})
+        with self.lock:
+            node = self.find(request.params["file"], caller)
+            self.change_of(node)
+            version = request.params["revision"]
+            if version not in node.versions:
+                raise error(404, "notFound", f"Revision not found: {version}.", location="revisionId")
+            if len(node.versions) == 1:  # the description: "the last remaining file version can't be deleted"
+                raise error(403, "insufficientFilePermissions", "The last version cannot be deleted.")
+            self.remove_version(node, version)
         return Answer(204)
 
 

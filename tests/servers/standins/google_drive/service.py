@@ -20,7 +20,7 @@ from servers.standins.google_drive.description import (
 from servers.standins.google_drive.errors import documented, error
 from servers.standins.google_drive.sessions import Session
 from servers.standins.google_drive.sign_in import GOOGLE, PREFIX, GoogleRules, service_account
-from servers.standins.google_drive.state import FOLDER, STRANGER, Caller, Node, State, check_meta
+from servers.standins.google_drive.state import STRANGER, Caller, Node, State, check_meta
 from servers.standins.messages import Answer, Cut, Refused, Request
 
 
@@ -77,8 +77,8 @@ class Service(State):
             self.add({"name": name, "parents": [parent]}, STRANGER, content, None)
 
     def _inside(self, parent: str, name: str) -> str | None:
-        found = (n.meta for n in self.nodes.values() if n.meta["parents"] == [parent])
-        return next((m["id"] for m in found if m["name"] == name and m["mimeType"] == FOLDER), None)
+        found = (n.meta for n in self.nodes.values() if n.meta["parents"] == [parent] and n.folder)
+        return next((m["id"] for m in found if m["name"] == name and not m["trashed"]), None)
 
     def unfinished(self) -> set[str]:
         """Sessions that are neither done nor over."""
@@ -92,8 +92,7 @@ class Service(State):
                 if session.done is None:
                     session.end()
             for node in self.nodes.values():
-                if node.content is not None:
-                    node.content.path.unlink(missing_ok=True)
+                self.discard(node)
             self.sessions.clear()
             self.ended.clear()
             self.lag, self.quota, self.now = 0.0, None, time.time

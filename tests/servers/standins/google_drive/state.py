@@ -52,6 +52,8 @@ class Node:
     content: Spooled | None = None
     drive: str | None = None
     versions: list[str] = field(default_factory=list)
+    past: list[Spooled] = field(default_factory=list)
+    """The content of each version but the newest."""
 
     @property
     def id(self) -> str:
@@ -157,19 +159,34 @@ class State(StandIn):
         return received(self.folder, blocks)
 
     def fill(self, node: Node, content: Spooled) -> None:
-        """New content is a new revision; the old one's bytes go."""
+        """New content is a new revision, the newest."""
         if node.content is not None:
-            node.content.path.unlink(missing_ok=True)
+            node.past.append(node.content)
         node.content = content
         node.versions.append(self.new_id())
+
+    def remove_version(self, node: Node, version: str) -> None:
+        """Of the newest one the place is taken by the one before it."""
+        at = node.versions.index(version)
+        contents = [*node.past, node.content]
+        gone = contents.pop(at)
+        del node.versions[at]
+        node.past, node.content = [each for each in contents[:-1] if each], contents[-1]
+        if gone is not None:
+            gone.path.unlink(missing_ok=True)
+
+    def discard(self, node: Node) -> None:
+        """Its bytes go, of every revision."""
+        for each in (*node.past, node.content):
+            if each is not None:
+                each.path.unlink(missing_ok=True)
 
     def remove(self, node: Node) -> None:
         """With all that is below, and the bytes."""
         for below in [each for each in self.nodes.values() if node.id in each.meta["parents"]]:
             self.remove(below)
         self.nodes.pop(node.id, None)
-        if node.content is not None:
-            node.content.path.unlink(missing_ok=True)
+        self.discard(node)
 
     _remove = remove
 
