@@ -1,7 +1,9 @@
 """A worker in a process of its own, so that it can really be killed, frozen and measured.
 
-``python -m conveyor.testing.child`` reads one job as JSON from its standard input, makes one attempt, and
-writes one JSON line about how it ended. The parent is :mod:`conveyor.testing.children`.
+``python -m conveyor.testing.child MODULE:FACTORY PATH`` imports the connector once, with its SDK. For each
+job that it reads as a line of JSON it forks a worker that makes one attempt and writes into a file how it
+ended, and answers with its process id; for ``{"wait": PID}`` it answers with that worker's status. The parent
+is :mod:`conveyor.testing.children`.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, cast
 
@@ -138,13 +141,41 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+def _born(job: dict[str, Any]) -> int:
+    """Fork a worker for the job; returns its process id."""
+    if pid := os.fork():
+        return pid
+    code = 1
+    try:
+        _die_with_parent()
+        os.chdir(job["folder"])
+        os.environ.clear()
+        os.environ.update(job["environment"])
+        for number, name in ((1, "result_file"), (2, "errors_file")):
+            os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        sys.stdout.write(json.dumps(run(job)) + "\n")
+        sys.stdout.flush()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)  # what else this process was forked with is its parent's
+
+
 def main() -> None:
-    """Read the job, run it, say how it ended."""
+    """Start workers, and wait for them, as told."""
     _die_with_parent()
-    job = json.loads(sys.stdin.readline())
-    sys.path[:0] = [entry for entry in job["sys_path"] if entry not in sys.path]
-    sys.stdout.write(json.dumps(run(job)) + "\n")
-    sys.stdout.flush()
+    sys.path[:0] = [entry for entry in json.loads(sys.argv[2]) if entry not in sys.path]
+    from conveyor.testing.bench import load
+
+    load(sys.argv[1])
+    for line in sys.stdin:
+        told = json.loads(line)
+        answer = os.waitpid(told["wait"], 0)[1] if "wait" in told else _born(told)
+        sys.stdout.write(f"{answer}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -29,6 +31,10 @@ class Records:
         self.fence_file = folder / "fence"
         self.state_file.write_text("{}")
         self.fence_file.write_text("1")
+
+    def scratch(self, name: str) -> Path:
+        """A file beside them that is not there yet."""
+        return next(path for n in count() if not (path := self.state_file.with_name(f"{name}-{n}")).exists())
 
     @property
     def state(self) -> State:
@@ -52,6 +58,65 @@ def records() -> Iterator[Records]:
     """Fresh records in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="conveyor-suite-") as folder:
         yield Records(Path(folder))
+
+
+class _Nursery:
+    """A process that has imported one connector and forks workers: an SDK takes longer to import than to run.
+
+    Args:
+        factory: The connector's, ``module:name``.
+    """
+
+    def __init__(self, factory: str) -> None:
+        path = json.dumps([entry for entry in sys.path if entry])
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 -- closed with the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "conveyor.testing.child", factory, path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
+
+    def ask(self, what: dict[str, Any]) -> int:
+        """Hand over a job, or wait for a worker; the number that it answers."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(what) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            answer = ""
+        else:
+            answer = self._process.stdout.readline()
+        if not answer:
+            self._errors.seek(0)
+            raise AssertionError(f"no worker can be started: {self._errors.read()[-3000:].decode()}")
+        return int(answer)
+
+    def close(self) -> None:
+        """End it, and its workers with it."""
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+
+
+_nurseries: dict[str, _Nursery] = {}
+"""The one in use: a suite's tests follow each other."""
+
+
+def _nursery(factory: str) -> _Nursery:
+    if factory not in _nurseries:
+        _close_nurseries()
+        _nurseries[factory] = _Nursery(factory)
+    return _nurseries[factory]
+
+
+@atexit.register
+def _close_nurseries() -> None:
+    for nursery in _nurseries.values():
+        nursery.close()
+    _nurseries.clear()
 
 
 class Child:
@@ -82,7 +147,7 @@ class Child:
         sign: str = "KILL",
         measure: int | None = None,
     ) -> None:
-        self._job = {
+        self._job: dict[str, Any] = {
             "factory": bench.spec.factory,
             "options_model": bench.spec.options,
             "options": bench.raw_options(),
@@ -99,32 +164,28 @@ class Child:
             "moment": moment,
             "signal": sign,
             "measure": measure,
-            "sys_path": [entry for entry in sys.path if entry],
         }
+        self._out = kept.scratch("result")
+        self._errors = kept.scratch("errors")
+        self._status: int | None = None
 
     def __enter__(self) -> Child:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "conveyor.testing.child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(self._job) + "\n")
-        self._process.stdin.flush()
+        self._nursery = _nursery(self._job["factory"])
+        surroundings = {"folder": os.getcwd(), "environment": dict(os.environ)}
+        files = {"result_file": str(self._out), "errors_file": str(self._errors)}
+        self._pid = self._nursery.ask({**self._job, **surroundings, **files})
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.communicate()
+        if self._status is None:
+            os.kill(self._pid, signal.SIGKILL)
+            self._wait()
 
     def wait_killed(self) -> bool:
         """Wait for its end; True when it died of SIGKILL, False when it ended by itself before its moment."""
-        self._process.wait(PATIENCE)
-        return self._process.returncode == -signal.SIGKILL
+        return os.waitstatus_to_exitcode(self._wait()) == -signal.SIGKILL
 
     def wait_frozen(self) -> bool:
         """Wait until it stopped itself; False when it ended before."""
@@ -133,7 +194,7 @@ class Child:
 
     def wake(self) -> None:
         """Let it go on."""
-        os.kill(self._process.pid, signal.SIGCONT)
+        os.kill(self._pid, signal.SIGCONT)
 
     def result(self) -> dict[str, Any]:
         """How it ended.
@@ -141,13 +202,19 @@ class Child:
         Raises:
             AssertionError: It ended without saying how.
         """
-        out, errors = self._process.communicate(timeout=PATIENCE)
-        assert out.strip(), f"the worker ended with {self._process.returncode} and said:\n{errors[-3000:]}"
+        status, out = os.waitstatus_to_exitcode(self._wait()), self._out.read_text()
+        assert out.strip(), f"the worker ended with {status} and said:\n{self._errors.read_text()[-3000:]}"
         return cast(dict[str, Any], json.loads(out))
+
+    def _wait(self) -> int:
+        if self._status is None:
+            wait_until(lambda: self._state() in "ZX", PATIENCE, "the worker to end")
+            self._status = self._nursery.ask({"wait": self._pid})
+        return self._status
 
     def _state(self) -> str:
         try:
-            stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+            stat = Path(f"/proc/{self._pid}/stat").read_text()
         except FileNotFoundError:
             return "X"
         return stat.rpartition(")")[2].split()[0]
