@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +37,16 @@ Health = Annotated[
         show_default=False,
     ),
 ]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics",
+        metavar="[HOST:]PORT",
+        envvar="CONVEYOR_METRICS",
+        help="Answer Prometheus' GET /metrics there; by default the config's `metrics`.",
+        show_default=False,
+    ),
+]
 Parent = Annotated[int | None, typer.Option(hidden=True, help="Process to end with.")]
 
 
@@ -59,6 +69,7 @@ class Plan:
     until_idle: bool = False
     horizon: float = 0.0
     health: str | None = None
+    metrics: str | None = None
     parent: int | None = None
 
 
@@ -111,6 +122,44 @@ def shown(pulse: Pulse, address: str | None) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def measured(installation: Installation, asked: str | None, *, reload: bool = False) -> Iterator[None]:
+    """Serve the metrics as long as the block runs, where the option or the config says so.
+
+    An address of the config that is taken, usually by another engine on this machine with the same config, is
+    no reason not to deliver; one that was asked for on the command line is.
+
+    Args:
+        installation: Whose figures.
+        asked: The option.
+        reload: Nobody else in this process follows changes of the config.
+
+    Raises:
+        ConveyorError: It cannot be served where it was asked for.
+    """
+    from conveyor import log
+    from conveyor.errors import ConveyorError
+
+    address = asked or installation.config.settings.metrics
+    if address is None:
+        yield
+        return
+    from conveyor.status.figures import Gauge
+    from conveyor.status.metrics import MetricsServer
+
+    try:
+        server = MetricsServer(address, lambda: Gauge(installation, reload=reload))
+    except ConveyorError as error:
+        if asked is not None:
+            raise
+        log.get().warning("metrics are not served here", error=error.message, cure=error.cure)
+        yield
+        return
+    with server:
+        log.get().info("metrics", url=f"/metrics on port {server.port}")
+        yield
+
+
 def _one(installation: Installation, signals: Signals, plan: Plan) -> Exit:
     from conveyor import log
     from conveyor.delivery.engine import Engine
@@ -129,7 +178,10 @@ def _one(installation: Installation, signals: Signals, plan: Plan) -> Exit:
         logger.warning("destination quarantined", destination=problem.destination, problem=str(problem))
     supervised = plan.parent is not None
     pulse = Pulse(engine.live, engine.ready, notifier=None if supervised else Notifier())
-    with shown(pulse, None if supervised else plan.health):
+    with (
+        shown(pulse, None if supervised else plan.health),
+        nullcontext() if supervised else measured(installation, plan.metrics),
+    ):
         code, renew = run_engine(
             engine,
             signals,
@@ -156,7 +208,7 @@ def _supervise(installation: Installation, signals: Signals, plan: Plan) -> Exit
     command = [sys.executable, "-m", "conveyor", "--config", path, *plan.words, "--parent", str(os.getpid())]
     supervisor = Supervisor(command, plan.processes, log=log.get())
     pulse = Pulse(ready=lambda: _registered(installation, supervisor.pids), notifier=Notifier())
-    with shown(pulse, plan.health):
+    with shown(pulse, plan.health), measured(installation, plan.metrics, reload=True):
         return run_supervisor(
             supervisor,
             signals,

@@ -10,7 +10,17 @@ from conveyor.config.loader import Config, load
 from conveyor.config.model import Destination
 from conveyor.errors import ConfigError, Problem
 
-RESTART = ("ledger", "ledger_direct", "broker", "payloads", "payload_options", "key", "workers", "plugins")
+RESTART = (
+    "ledger",
+    "ledger_direct",
+    "broker",
+    "payloads",
+    "payload_options",
+    "key",
+    "workers",
+    "metrics",
+    "plugins",
+)
 """Settings that a running engine keeps until it is restarted."""
 
 

@@ -78,6 +78,25 @@ def _under_config(place: Path | str, info: ValidationInfo) -> Path | str:
     return Path(base) / place.expanduser() if base is not None and isinstance(place, Path) else place
 
 
+def listening_at(address: str) -> tuple[str, int]:
+    """Host and port of ``host:port``; a port alone is one of the loopback interface.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    host, _, port = address.rpartition(":")
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("expected host:port, or a port of the loopback interface")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _listening(address: object) -> object:
+    text = str(address) if isinstance(address, int) and not isinstance(address, bool) else address
+    if isinstance(text, str):
+        listening_at(text)
+    return text
+
+
 def _zone_name(name: str) -> str:
     zone_of(name)
     return name
@@ -257,6 +276,11 @@ class Settings(Options):
     retention: RetentionSettings = Field(RetentionSettings(), description="What is removed, and when.")
     network: NetworkSettings = Field(
         NetworkSettings(), description="Which addresses may be dialled, and how."
+    )
+    metrics: Annotated[str, BeforeValidator(_listening)] | None = Field(
+        None,
+        description="Where `run`, `worker` and `dispatcher` answer Prometheus' GET /metrics: a port of the "
+        "loopback interface (`9464`), or host:port. Nowhere when nothing is said.",
     )
     time_zone: Annotated[str, AfterValidator(_zone_name)] = Field(
         "UTC", description="Zone of `date` in path templates, as an IANA name."

@@ -12,6 +12,7 @@ from conveyor.ledger.connections import Connections
 from conveyor.ledger.database import Database
 from conveyor.ledger.deliveries import Deliveries
 from conveyor.ledger.destinations import Destinations
+from conveyor.ledger.figures import Figures
 from conveyor.ledger.health import Health
 from conveyor.ledger.leases import Leases
 from conveyor.ledger.memory import Memory
@@ -58,6 +59,7 @@ class Ledger:
         self.sealed = Sealed(database, keyring)
         self.retention = Retention(database)
         self.plugin_failures = PluginFailures(database)
+        self.figures = Figures(database)
 
     @property
     def embedded(self) -> bool:

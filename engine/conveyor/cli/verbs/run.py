@@ -31,6 +31,7 @@ def run(
     ] = 0.0,
     processes: serving.Processes = None,
     health: serving.Health = None,
+    metrics: serving.Metrics = None,
     parent: serving.Parent = None,
 ) -> None:
     """Deliver what is due, until told to stop.
@@ -45,6 +46,7 @@ def run(
             until_idle=until_idle,
             horizon=idle_horizon,
             health=health,
+            metrics=metrics,
             parent=parent,
         )
         code = serving.serve(installation, plan)

@@ -57,6 +57,7 @@ def worker(
         typer.Option("--types", metavar="TYPE,TYPE…", help="Serve these types alone.", show_default=False),
     ] = None,
     health: serving.Health = None,
+    metrics: serving.Metrics = None,
     parent: serving.Parent = None,
 ) -> None:
     """Deliver what is due, until told to stop.
@@ -79,13 +80,16 @@ def worker(
             only=serving.chosen(installation, destinations or (), types or ()),
             rings=False,
             health=health,
+            metrics=metrics,
             parent=parent,
         )
         code = serving.serve(installation, plan)
     raise typer.Exit(code)
 
 
-def dispatcher(context: typer.Context, health: serving.Health = None) -> None:
+def dispatcher(
+    context: typer.Context, health: serving.Health = None, metrics: serving.Metrics = None
+) -> None:
     """Ring the broker (RabbitMQ, Redis) for deliveries that are due, until told to stop.
 
     Fairly over destinations, never more than the workers' threads can use, again for what nobody came for.
@@ -98,11 +102,11 @@ def dispatcher(context: typer.Context, health: serving.Health = None) -> None:
                 "with `broker: ledger` there is nobody to ring for",
                 cure="start workers alone, or set `broker:` to amqp://… or redis://…",
             )
-        _ring(installation, health)
+        _ring(installation, health, metrics)
     raise typer.Exit(Exit.OK)
 
 
-def _ring(installation: Installation, health: str | None) -> None:
+def _ring(installation: Installation, health: str | None, metrics: str | None) -> None:
     from conveyor import log
     from conveyor.delivery.engine import make_ringer
     from conveyor.delivery.pulse import Notifier, Pulse
@@ -118,7 +122,7 @@ def _ring(installation: Installation, health: str | None) -> None:
     logger.info("dispatching", config=str(installation.config.path), broker=installation.broker.name)
     ringer.start()
     try:
-        with serving.shown(pulse, health):
+        with serving.shown(pulse, health), serving.measured(installation, metrics):
             while not signals.stop.wait(TICK):
                 pulse.turn()
                 follow(signals, pulse, reload)
