@@ -22,6 +22,7 @@ FILES = (
     "connections",
     "connectors",
     "plugins",
+    "plugin",
     "render",
     "listen",
     "upkeep",
