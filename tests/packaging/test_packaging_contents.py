@@ -18,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("packaging")
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"conveyor": ROOT / "engine", "conveyor_connectors": ROOT / "connectors"}
-CODE = {".py", ".typed", ".sql", ".mako", ".ini", ".json", ".yaml"}
+CODE = {".py", ".typed", ".sql", ".mako", ".ini", ".json", ".yaml", ".template"}
 SDIST = {"engine", "connectors", "docs", "README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml"}
 SDIST |= {"PKG-INFO", ".gitignore"}
 """What a source distribution has at its top; the last two are the build backend's own."""

@@ -25,7 +25,7 @@ LAYOUT = {
     "test_conformance.py": "tests/test_conformance.py",
     "test_errors.py": "tests/test_errors.py",
 }
-"""Template → place in the distribution. Templates end in ``.txt``, so that no tool takes them for code."""
+"""Template → place in the distribution. Templates end in ``.template``, which no tool takes for code."""
 
 
 def names_of(name: str) -> dict[str, str]:
@@ -93,7 +93,7 @@ def write(name: str, folder: Path | None = None, *, conveyor: str | None = None)
     for template, place in LAYOUT.items():
         path = target / _filled(place, values)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_filled((templates / f"{template}.txt").read_text("utf-8"), values), "utf-8")
+        path.write_text(_filled((templates / f"{template}.template").read_text("utf-8"), values), "utf-8")
     (target / "src" / known["package"] / "py.typed").touch()
     return target
 
