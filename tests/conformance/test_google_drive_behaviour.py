@@ -33,11 +33,17 @@ pytestmark = pytest.mark.server
 PATH = "inbox/a.jpg"
 
 
-@pytest.fixture
-def standin(monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleDrive]:
-    monkeypatch.setattr(placing, "_MADE", {})
+@pytest.fixture(scope="module")
+def _running() -> Iterator[GoogleDrive]:
     with running(GoogleDrive()) as made:
         yield made
+
+
+@pytest.fixture
+def standin(_running: GoogleDrive, monkeypatch: pytest.MonkeyPatch) -> GoogleDrive:
+    monkeypatch.setattr(placing, "_MADE", {})
+    _running.reset()
+    return _running
 
 
 @pytest.fixture

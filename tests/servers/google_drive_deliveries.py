@@ -86,7 +86,7 @@ def later(context: HarnessContext) -> HarnessContext:
     return HarnessContext(context.state, attempt=context.attempt + 1, fence=context.fence + 1)
 
 
-def half_sent(standin: GoogleDrive, sent: Parcel, target: Target = FAIL) -> HarnessContext:
+def half_sent(standin: GoogleDrive, sent: Parcel, target: Target = FAIL, **given: Any) -> HarnessContext:
     """An attempt whose worker dies before the last chunk has ended."""
     context: HarnessContext
 
@@ -95,7 +95,7 @@ def half_sent(standin: GoogleDrive, sent: Parcel, target: Target = FAIL) -> Harn
 
     context = HarnessContext(on_commit=die)
     with pytest.raises(AttemptCancelled, match="fenced out"):
-        deliver(standin, sent, target, context)
+        deliver(standin, sent, target, context, **given)
     context.fenced_out = False
     return context
 

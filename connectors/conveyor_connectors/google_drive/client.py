@@ -28,6 +28,23 @@ def _description() -> dict[str, Any]:
     return found
 
 
+class _Unused:
+    """In place of a connection: requests are made for many connectors, and each sends its own."""
+
+    def request(self, *_: Any, **__: Any) -> Any:
+        """Never called."""
+        raise AssertionError("a request was sent by no connector")
+
+
+@functools.lru_cache(maxsize=16)
+def _methods(root: str) -> tuple[Any, Any]:
+    """The SDK's methods of files and revisions, at this address. Making them takes longer than a request."""
+    # Media uploads take their address from rootUrl alone; client_options.api_endpoint does not reach it.
+    document = {**_description(), "rootUrl": root, "baseUrl": f"{root}drive/v3/"}
+    drive = build_from_document(document, http=_Unused())
+    return drive.files(), drive.revisions()
+
+
 class SignedHttp(PolicedHttp):
     """Adds the token, to each request anew."""
 
@@ -74,11 +91,7 @@ class Client:
             raise DeliveryError(ErrorKind.CONFIG, "google_drive has no sign-in here")
         self.http = SignedHttp(env, env.tokens)
         self._own = urlsplit(options.api_url)
-        root = options.api_url.rstrip("/") + "/"
-        # Media uploads take their address from rootUrl alone; client_options.api_endpoint does not reach it.
-        document = {**_description(), "rootUrl": root, "baseUrl": f"{root}drive/v3/"}
-        drive = build_from_document(document, http=self.http)
-        self.files, self.revisions = drive.files(), drive.revisions()
+        self.files, self.revisions = _methods(options.api_url.rstrip("/") + "/")
 
     def check_address(self, url: str) -> str:
         """An address that an answer named, which will get the token.

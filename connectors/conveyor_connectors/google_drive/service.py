@@ -124,11 +124,19 @@ class Service:
         except Exception as error:
             raise classify(error, doing, sent=bool(sent and sent())) from None
 
+    def ask(self, doing: str, asked: HttpRequest) -> Any:
+        """Make one of the SDK's requests; what it answers.
+
+        Raises:
+            DeliveryError: Anything but a success.
+        """
+        return self.call(doing, lambda: asked.execute(http=self.client.http))
+
     def new_id(self) -> str:
         """An id for a file that will be made: a second create under it is refused, and makes no twin."""
         if not self._ids.left:
             asked = self.client.files.generateIds(count=BATCH, space="drive", type="files")
-            self._ids.left.extend(self.call("ask for ids", asked.execute)["ids"])
+            self._ids.left.extend(self.ask("ask for ids", asked)["ids"])
         return self._ids.left.popleft()
 
     # --- looking ---------------------------------------------------------------------------------
@@ -137,7 +145,7 @@ class Service:
         """What has this id, as far as the sign-in sees it."""
         asked = self.client.files.get(fileId=number, fields=FIELDS, supportsAllDrives=True)
         try:
-            return stored(self.call("look at the file", asked.execute))
+            return stored(self.ask("look at the file", asked))
         except DeliveryError as error:
             if missing(error):
                 return None
@@ -165,7 +173,7 @@ class Service:
         )
         found: list[Mapping[str, Any]] = []
         while asked is not None:  # a page may be short, or empty, and not be the last
-            page = self.call("list the folder", asked.execute)
+            page = self.ask("list the folder", asked)
             found += page.get("files", [])
             asked = self.client.files.list_next(asked, page)
             self.context.check()
@@ -183,7 +191,7 @@ class Service:
         body = {"id": planned, "name": name, "mimeType": FOLDER, "parents": [parent]}
         asked = self.client.files.create(body=body, fields=FIELDS, supportsAllDrives=True)
         try:
-            made = stored(self.call("create the folder", asked.execute))
+            made = stored(self.ask("create the folder", asked))
         except DeliveryError as error:
             if error.code != "fileIdInUse":
                 raise
@@ -212,12 +220,12 @@ class Service:
             fields=FIELDS,
             supportsAllDrives=True,
         )
-        return stored(self.call("move the file", asked.execute))
+        return stored(self.ask("move the file", asked))
 
     def drop_version(self, number: str, version: str) -> None:
         """Remove the newest content of a file: the one before it is the newest again."""
         asked = self.client.revisions.delete(fileId=number, revisionId=version)
-        self.call("remove the content that differs", asked.execute)
+        self.ask("remove the content that differs", asked)
 
     def delete(self, number: str) -> None:
         """Remove for good; what is gone is fine. Who may not, as a content manager of a shared drive, puts it
@@ -226,14 +234,14 @@ class Service:
         try:
             try:
                 asked = self.client.files.delete(fileId=number, supportsAllDrives=True)
-                self.call("delete the file", asked.execute)
+                self.ask("delete the file", asked)
             except DeliveryError as error:
                 if error.code != "insufficientFilePermissions":
                     raise
                 asked = self.client.files.update(
                     fileId=number, body={"trashed": True}, fields="id", supportsAllDrives=True
                 )
-                self.call("put the file into the trash", asked.execute)
+                self.ask("put the file into the trash", asked)
         except DeliveryError as error:
             if not missing(error):
                 raise
