@@ -17,6 +17,7 @@ FILES = (
     "orders",
     "destinations",
     "check",
+    "doctor",
     "trust",
     "connect",
     "connections",
