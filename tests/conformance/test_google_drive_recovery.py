@@ -133,6 +133,19 @@ def test_an_answer_lost_at_any_step_makes_nothing_twice(
     assert step == (11 if size == LARGE else 7), "each of its requests was lost once"
 
 
+@pytest.mark.parametrize(("size", "route"), [(100, "create"), (100, "upload"), (LARGE, "chunk")])
+def test_a_lost_answer_is_settled_though_the_listing_lags(
+    standin: GoogleDrive, size: int, route: str
+) -> None:
+    standin.lag = 60.0
+    sent, context, memory = parcel(size), HarnessContext(), SimpleMemory()
+    standin.faults.append(Fault(route, lost=True, after=3 if route == "chunk" else 0))
+    assert isinstance(tried(standin, sent, RENAME, context, memory=memory), DeliveryError)
+    assert standin.count(route) == (4 if route == "chunk" else 1), "what was lost was not sent again"
+    receipt = deliver(standin, sent, RENAME, later(context), memory=memory)
+    assert (receipt.renamed, names(standin), folders(standin)) == (False, [STORED], ["Conveyor", "inbox"])
+
+
 @pytest.mark.parametrize("size", [100, LARGE])
 def test_a_file_that_is_renewed_once_though_the_answer_was_lost(standin: GoogleDrive, size: int) -> None:
     deliver(standin, parcel(10), OVERWRITE)
@@ -230,7 +243,8 @@ def test_a_token_that_ends_in_mid_upload_is_renewed_once(standin: GoogleDrive) -
 def test_a_token_that_ends_before_a_small_file(standin: GoogleDrive) -> None:
     first, second = (standin.sign_in(DRIVE)[0] for _ in range(2))
     sent = parcel(1000)
-    context = HarnessContext(on_commit=lambda: standin.refused_tokens.add(first))
+    # Saving the id is the last thing before the file is sent.
+    context = HarnessContext(on_save=lambda state: standin.refused_tokens.add(first))
     deliver(standin, sent, FAIL, context, tokens=(first, second))
     assert held(standin, sent)
     assert [each.route for each in standin.seen if each.status == 401] == ["upload"]
@@ -316,3 +330,33 @@ def test_a_body_arrives_byte_for_byte_whatever_its_type(
     deliver(standin, sent, at("inbox/a.jpg"))
     assert held(standin, sent)
     assert files(standin)[0].meta["mimeType"] == kept
+
+
+def test_names_with_quotes_are_found_again(standin: GoogleDrive) -> None:
+    target = at("it's \\ an inbox/it's.jpg")
+    memory = SimpleMemory()
+    deliver(standin, parcel(10), target, memory=memory)
+    with pytest.raises(DeliveryError) as failed:
+        deliver(standin, parcel(10), target)
+    assert failed.value.kind is ErrorKind.CONFLICT
+
+
+def test_of_twin_folders_the_oldest_is_used(standin: GoogleDrive) -> None:
+    standin.put(STORED, b"a stranger's")
+    younger = standin._folder("inbox", [standin._inside(standin.root, "Conveyor") or ""])
+    standin.nodes[younger].meta["createdTime"] = "2099-01-01T00:00:00.000Z"
+    with pytest.raises(DeliveryError) as failed:
+        deliver(standin, parcel(10), FAIL)
+    assert failed.value.kind is ErrorKind.CONFLICT
+
+
+@pytest.mark.parametrize("size", [100, LARGE])
+def test_a_folder_of_a_shared_drive(standin: GoogleDrive, size: int) -> None:
+    drive = standin.add_drive("Team")
+    sent, context = parcel(size), HarnessContext()
+    deliver(standin, sent, FAIL, context, folder_id=drive)
+    assert held(standin, sent, "inbox/a.jpg")
+    assert {node.drive for node in files(standin)} == {drive}
+    deliver(standin, parcel(20), OVERWRITE, folder_id=drive)
+    with connector(standin, folder_id=drive) as made:
+        assert made.find(sent, FAIL, later(context)).kind is FoundKind.OTHER

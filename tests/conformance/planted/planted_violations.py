@@ -21,7 +21,7 @@ from __future__ import annotations
 import inspect
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -67,18 +67,19 @@ class Violations(list[Violation]):
         return keep
 
 
-def noticing(violations: Violations, behaviour: ModuleType) -> dict[str, Test]:
-    """A test of each violation, by name."""
+def noticing(violations: Violations, *behaviours: ModuleType) -> dict[str, Test]:
+    """A test of each violation, by name; the tests that notice are in these modules, or the suite's."""
     tests = {
-        "test_a_violation_is_noticed_" + re.sub(r"\W+", "_", violation.rule): _noticing(violation, behaviour)
+        "test_a_violation_is_noticed_" + re.sub(r"\W+", "_", violation.rule): _noticing(violation, behaviours)
         for violation in violations
     }
     assert len(tests) == len(violations), "each rule has a name of its own"
     return tests
 
 
-def _noticing(violation: Violation, behaviour: ModuleType) -> Test:
-    run = getattr(behaviour, violation.test, None) or _of_the_suite(violation.test)
+def _noticing(violation: Violation, behaviours: Sequence[ModuleType]) -> Test:
+    own = (getattr(each, violation.test) for each in behaviours if hasattr(each, violation.test))
+    run = next(own, None) or _of_the_suite(violation.test)
     signature = inspect.signature(run)
     assert set(violation.given) <= set(signature.parameters), violation.rule
 
