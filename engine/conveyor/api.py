@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from conveyor.installation import Installation
     from conveyor.intake import Item
     from conveyor.ledger.records import OrderResult, Submitted
+    from conveyor.status.bulk import BulkReplay
     from conveyor.status.selection import Selection
     from conveyor.status.views import DeliveryStatus, JobStatus
 
@@ -254,6 +255,86 @@ class Conveyor:
         return self._installation.replay(
             chosen, everything=everything, force=force, new_id=new_id, to=to, dry_run=dry_run
         )
+
+    def bulk_replay(
+        self,
+        *,
+        status: Sequence[str] = (),
+        destination: Sequence[str] = (),
+        label: Sequence[str] = (),
+        session: Sequence[str] = (),
+        error_kind: Sequence[str] = (),
+        since: str | datetime | None = None,
+        until: str | datetime | None = None,
+        everything: bool = False,
+        force: bool = False,
+        new_id: bool = False,
+        to: str | None = None,
+        rate: float | None = None,
+    ) -> BulkReplay:
+        """Begin to deliver many again, in the background: at once, however many they are.
+
+        What it puts in line stands behind what is submitted meanwhile, a few hundred at a time, and tells
+        nothing of the destinations' health.
+
+        Args:
+            status, destination, label, session, error_kind, since, until, everything, force, new_id, to: As
+                of :meth:`replay`, of deliveries that exist now.
+            rate: Deliveries a second at most.
+
+        Returns:
+            The replay as it stands; :meth:`bulk_replay_status` tells how it goes on.
+        """
+        chosen = _selection((), status, destination, label, session, error_kind, since, until)
+        return self.bulk_replay_status(
+            self._installation.replay_in_bulk(
+                chosen, everything=everything, force=force, new_id=new_id, to=to, rate=rate
+            )
+        )
+
+    def bulk_replays(self) -> list[BulkReplay]:
+        """All replays in bulk, the newest first."""
+        from conveyor.status.bulk import view
+
+        return [view(record) for record in self._installation.ledger.bulk.all()]
+
+    def bulk_replay_status(self, replay_id: str) -> BulkReplay:
+        """How far a replay in bulk has come.
+
+        Raises:
+            UsageError: There is no such replay.
+        """
+        from conveyor.status.bulk import view
+
+        found = self._installation.ledger.bulk.all(replay_id)
+        if not found:
+            raise UsageError(f"there is no replay {replay_id!r}", cure="conveyor replays lists them")
+        return view(found[0])
+
+    def steer_replay(self, replay_id: str, order: str) -> BulkReplay:
+        """Pause, resume or cancel a replay in bulk; what is in line already stays there.
+
+        Args:
+            replay_id: Its id.
+            order: ``pause``, ``resume`` or ``cancel``.
+
+        Raises:
+            UsageError: There is no such replay or order, or the replay has ended.
+        """
+        from conveyor.ledger.bulk import ReplayState
+
+        states = {
+            "pause": ReplayState.PAUSED,
+            "resume": ReplayState.RUNNING,
+            "cancel": ReplayState.CANCELLED,
+        }
+        if order not in states:
+            raise UsageError(f"{order!r} is no order for a replay", cure=f"one of: {', '.join(states)}")
+        state = self.bulk_replay_status(replay_id).state
+        installation = self._installation
+        if not installation.ledger.bulk.steer(replay_id, states[order], installation.clock.now()):
+            raise UsageError(f"the replay {replay_id} has ended: {state}", cure="begin another one")
+        return self.bulk_replay_status(replay_id)
 
     def cancel(self, ids: Sequence[str]) -> OrderResult:
         """Cancel deliveries, by delivery or job id; what runs is stopped and publishes nothing.

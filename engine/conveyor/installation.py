@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from conveyor.clock import Clock, SystemClock, micros
+from conveyor.clock import Clock, SystemClock
 from conveyor.errors import ConfigError, Problem, UsageError
 from conveyor.nearest import did_you_mean
 
@@ -30,9 +30,6 @@ CONFIG_VARIABLE = "CONVEYOR_CONFIG"
 
 SPARE_CONNECTIONS = 8
 """To a ledger on a server, beside one for each thread: heartbeat, outcomes, housekeeping, dispatcher."""
-
-EXPIRE_AFTER = 7 * 86400.0
-"""Seconds that work for a destination which is not configured any more may still wait."""
 
 
 def config_path(given: str | Path | None = None) -> Path:
@@ -217,21 +214,50 @@ class Installation:
         Raises:
             UsageError: Nothing restricts the selection and ``everything`` is not set; ``to`` is unknown.
         """
-        if selection.matches_all and not everything:
-            cure = "name ids or filters, or say --all (everything=True) if you mean every delivery"
-            raise UsageError("this would replay every delivery there is", cure=cure)
+        self.refuse_all(selection, everything)
+        from conveyor.delivery.feeder import expiries
+
         now = self.clock.now()
-        # Read before: the order asks within its transaction, where a source that writes would wait for ever.
-        waits = {destination.id: destination.expire_after for destination in self.source.list()}
         return self.ledger.orders.replay(
             self.filter(selection),
             now=now,
-            expires=lambda name: now + micros(waits.get(name, EXPIRE_AFTER)),
+            expires=expiries(self.source, now),
             force=force,
             new_id=new_id,
             to=None if to is None else (to, self.known(to).type),
             dry_run=dry_run,
         )
+
+    def replay_in_bulk(
+        self,
+        selection: Selection,
+        *,
+        everything: bool = False,
+        force: bool = False,
+        new_id: bool = False,
+        to: str | None = None,
+        rate: float | None = None,
+    ) -> str:
+        """Begin a replay in bulk; see :meth:`conveyor.Conveyor.bulk_replay`. Returns its id.
+
+        Raises:
+            UsageError: As of :meth:`replay`.
+        """
+        self.refuse_all(selection, everything)
+        return self.ledger.bulk.begin(
+            self.filter(selection),
+            self.clock.now(),
+            force=force,
+            new_id=new_id,
+            to=None if to is None else (to, self.known(to).type),
+            rate=rate,
+        )
+
+    def refuse_all(self, selection: Selection, everything: bool) -> None:
+        """Refuse a replay that nothing restricts, unless ``everything`` says so. Raises UsageError."""
+        if selection.matches_all and not everything:
+            cure = "name ids or filters, or say --all (everything=True) if you mean every delivery"
+            raise UsageError("this would replay every delivery there is", cure=cure)
 
     def cancel(self, selection: Selection) -> OrderResult:
         """Cancel what is selected."""

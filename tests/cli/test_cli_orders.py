@@ -168,3 +168,46 @@ def test_a_url_loses_login_and_query() -> None:
         url: str
 
     assert dict(place(Some(url="https://user:word@host/a?token=t"))) == {"url": "https://host/a"}
+
+
+def test_a_replay_in_bulk_is_previewed_begun_steered_and_watched(
+    operator: OperatorLine, failed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert operator.json("replay", "--status", "failed", "--preview") == {
+        "matched": 1,
+        "deliveries": [{"destination": "backend", "status": "failed", "count": 1}],
+    }
+    assert operator("replays").out == "nothing was replayed in bulk\n"
+    begun = operator.json("replay", "--status", "failed", "--rate", "60/m")
+    assert (begun["state"], begun["matched"], begun["turned"], begun["rate"]) == ("running", 1, 0, 1.0)
+    ident = begun["id"]
+    assert operator.json("replays", ident, "--pause")["state"] == "paused"
+    operator.simulation.run(15)
+    assert status(operator, failed) == "failed"
+    assert operator.json("replays", ident, "--resume")["state"] == "running"
+    operator.simulation.run(25)
+    assert status(operator, failed) == "delivered"
+    (shown,) = operator.json("replays")
+    assert (shown["state"], shown["delivered"], shown["waiting"]) == ("done", 1, 0)
+    assert "backend: 1 of 1 in line, 1 delivered, 0 failed" in operator("replays", ident).out
+    ended = operator("replays", ident, "--cancel")
+    assert (ended.code, "has ended: done" in ended.err) == (2, True)
+
+
+def test_more_than_a_few_are_replayed_in_bulk(
+    operator: OperatorLine, failed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conveyor.cli.verbs.orders.BULK", 0)
+    ended = operator("replay", "--status", "failed")
+    assert ended.code == 0
+    assert "1 matched, replayed in bulk" in ended.out
+    operator.simulation.run(25)
+    assert status(operator, failed) == "delivered"
+
+
+def test_a_replay_in_bulk_that_makes_no_sense(operator: OperatorLine, failed: str) -> None:
+    assert "only for a replay by filters" in operator("replay", failed, "--rate", "1/s").err
+    assert "expected a rate" in operator("replay", "--all", "--rate", "fast").err
+    assert "this would replay every delivery" in operator("replay", "--rate", "1/s").err
+    assert "there is no replay 'rpl_x'" in operator("replays", "rpl_x").err
+    assert "one order, for one replay" in operator("replays", "--pause").err

@@ -108,8 +108,8 @@ def test_a_rate_of_one_does_not_hold_up_another(tmp_path: Path) -> None:
 def test_half_a_million_like_backlog_delays_nobody(tmp_path: Path) -> None:
     """However much waits for one, another one's delivery is in the very next round, in few statements."""
     sim = Simulation(tmp_path, limited("noisy", concurrency=1000), limited("quiet"))
-    fill(sim, "noisy", 4000, priority=1)
-    fill(sim, "noisy", 4000)
+    fill(sim, "noisy", 1500, priority=1)
+    fill(sim, "noisy", 1500)
     claims = sim.parts.dispatcher.claim(4)
     assert [claim.destination for claim in claims] == ["noisy"] * 4
     for _ in range(5):

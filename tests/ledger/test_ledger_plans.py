@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from conveyor.ledger import (
+    bulk,
     claims,
     deliveries,
     filters,
@@ -19,6 +20,7 @@ from conveyor.ledger import (
     ranks,
     rows,
     states,
+    summary,
     wakeups,
     workers,
 )
@@ -89,12 +91,18 @@ def test_priorities_are_found_without_reading_what_has_none(explain: Any, statem
         (deliveries._NEXT_EXPIRY, "ix_deliveries_expiry"),
         (deliveries._OF_SESSION, "ix_jobs_session"),
         (health._OPEN_OF_TYPE, "ix_deliveries_"),
+        (bulk._OPEN_OF_IT, "ix_deliveries_replay"),
     ],
 )
 def test_hot_statements_search_their_index(explain: Any, statement: Any, index: str) -> None:
     plan = explain(statement)
     _no_scan(plan)
     assert any(index in step for step in plan), plan
+
+
+def test_only_what_was_replayed_in_bulk_is_read_to_leave_it_out(explain: Any) -> None:
+    plan = explain(summary._REPLAYED_LAST_DAY)
+    assert any("deliveries USING" in step and "ix_deliveries_replay (replay=?" in step for step in plan), plan
 
 
 @pytest.mark.parametrize("statement", [wakeups._STILL_DUE, wakeups._WOKEN, claims._TAKE_THESE])
@@ -116,6 +124,10 @@ def test_a_server_without_statistics_finds_it_by_its_id_too(kit: Any) -> None:
             plan = "".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {text}", ready))
             assert "pk_deliveries" in plan, plan
             assert "Seq Scan on deliveries" not in plan, plan
+        text = str(claims._DUE.compile(dialect=connection.dialect))
+        plan = "".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {text}"))
+        assert "ix_deliveries_priority" in plan, plan
+        assert "Seq Scan on deliveries" not in plan, plan
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,16 @@ def seconds(text: str) -> float:
         raise typer.BadParameter(str(error)) from None
 
 
+def rate(text: str) -> float:
+    """So many a second: ``10/s``, ``600/m``; for typer's ``parser``."""
+    from conveyor.config.units import parse_rate
+
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 def listed(words: Iterable[str]) -> list[str]:
     """Words given one by one or with commas, each once, in order."""
     return list(dict.fromkeys(word.strip() for some in words for word in some.split(",") if word.strip()))

@@ -137,7 +137,8 @@ class Builder:
         if known is None:
             return None
         limits = known.limits
-        return SharedLimits(connection, limits.concurrency, limits.rate, limits.byte_rate)
+        shared = SharedLimits(connection, limits.concurrency, limits.rate, limits.byte_rate)
+        return None if shared == SharedLimits(connection) else shared
 
     def layers(self, node: Node, path: TreePath, found: Found) -> list[Node]:
         """The presets and the destination itself, the farthest first."""

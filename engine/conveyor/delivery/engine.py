@@ -204,6 +204,8 @@ class Engine:
         parts = self.parts
         if parts.inbox.running or parts.watchdog.running() or not parts.completions.idle():
             return False
+        if parts.shop.ledger.bulk.hungry():
+            return False
         # Twice, since what is claimed by another process between two looks shows in neither.
         leased = self._leased() or parts.dispatcher.due_within(horizon) or self._leased()
         return not leased and not parts.inbox.running

@@ -93,11 +93,13 @@ class Keeper:
         changed: Called when something became due.
         close_idle: Closes connectors that have been idle for too long.
         final: Told the ids of deliveries that ended here.
+        feed: Feeds replays in bulk.
         dead: Tells workers that are certainly dead.
     """
 
     REAP_EVERY = 1.0
     EXPIRE_EVERY = 1.0
+    FEED_EVERY = 0.5
     IDLE_EVERY = 5.0
     REMOVE_EVERY = 60.0
     SWEEP_EVERY = 3600.0
@@ -115,6 +117,7 @@ class Keeper:
         changed: Callable[[], None],
         close_idle: Callable[[], None],
         final: Callable[[Sequence[str]], None] = lambda ids: None,
+        feed: Callable[[], None] = lambda: None,
         dead: Callable[[WorkerRecord], bool] = identity.is_dead,
     ) -> None:
         self._ledger = ledger
@@ -130,6 +133,7 @@ class Keeper:
         self._steps: list[tuple[float, Callable[[], object]]] = [
             (self.REAP_EVERY, self.reap),
             (self.EXPIRE_EVERY, self.expire),
+            (self.FEED_EVERY, feed),
             (self.IDLE_EVERY, close_idle),
             (self.REMOVE_EVERY, self.remove_payloads),
             (self.REMOVE_EVERY, self.forget_attempts),

@@ -16,6 +16,7 @@ from conveyor.delivery.cleaner import Cleaner
 from conveyor.delivery.completions import Completions
 from conveyor.delivery.dispatcher import Dispatcher
 from conveyor.delivery.environment import Opener
+from conveyor.delivery.feeder import Feeder
 from conveyor.delivery.heartbeat import Heartbeat
 from conveyor.delivery.identity import this_worker
 from conveyor.delivery.inbox import Inbox
@@ -162,6 +163,9 @@ class Parts:
         self.lookout = Lookout(
             shop.ledger, shop.source, self.observers, self.me.id, clock=clock, log=self.log
         )
+        self.feeder = Feeder(
+            shop.ledger, shop.source, clock=clock, log=self.log, changed=self.dispatcher.ring
+        )
         self.keeper = Keeper(
             shop.ledger,
             shop.payloads,
@@ -172,6 +176,7 @@ class Parts:
             changed=self.dispatcher.ring,
             close_idle=self.pool.close_idle,
             final=self.observers.final,
+            feed=self.feeder.step,
         )
         self.upkeep = Upkeep(
             shop.ledger,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from conveyor.ledger.bulk import Bulk
 from conveyor.ledger.claims import Claims
 from conveyor.ledger.cleanups import Cleanups
 from conveyor.ledger.connect import connect
@@ -51,6 +52,7 @@ class Ledger:
         self.health = Health(database)
         self.deliveries = Deliveries(database)
         self.orders = Orders(database, clock)
+        self.bulk = Bulk(database, clock)
         self.payloads = Payloads(database)
         self.cleanups = Cleanups(database)
         self.memory = Memory(database, keyring)

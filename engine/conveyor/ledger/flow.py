@@ -61,16 +61,20 @@ class Bucket:
         stored: ``at``, ``attempts`` and ``bytes`` of its row.
         running: How many deliveries of its members are leased.
         now: Microseconds.
+        burst: Seconds' worth that may go at once.
     """
 
-    __slots__ = ("_attempts", "_bytes", "_flow", "_now", "_running", "charged")
+    __slots__ = ("_attempts", "_burst", "_bytes", "_flow", "_now", "_running", "charged")
 
-    def __init__(self, flow: Flow, stored: tuple[int, int, int], running: int, now: int) -> None:
+    def __init__(
+        self, flow: Flow, stored: tuple[int, int, int], running: int, now: int, *, burst: float = BURST
+    ) -> None:
         at, attempts, spent = stored
         passed = max(0, now - at) / SECOND
         self._flow = flow
         self._running = running
         self._now = now
+        self._burst = burst
         self._attempts = max(0.0, attempts / MILLION - passed * (flow.rate or 0.0))
         self._bytes = max(0.0, spent - passed * (flow.byte_rate or 0.0))
         self.charged = False
@@ -81,10 +85,10 @@ class Bucket:
         rooms: list[int] = []
         if flow.rate is not None:
             # A millionth is what rounding may have cost.
-            rooms.append(math.floor(max(1.0, flow.rate * BURST) - self._attempts + 1 / MILLION))
+            rooms.append(math.floor(max(1.0, flow.rate * self._burst) - self._attempts + 1 / MILLION))
         if flow.concurrency is not None:
             rooms.append(flow.concurrency - self._running)
-        if flow.byte_rate is not None and self._bytes > flow.byte_rate * BURST:
+        if flow.byte_rate is not None and self._bytes > flow.byte_rate * self._burst:
             rooms.append(0)
         return max(0, min(rooms)) if rooms else None
 
@@ -93,9 +97,9 @@ class Bucket:
         flow = self._flow
         waits = [0.0]
         if flow.rate is not None:
-            waits.append((self._attempts + 1 - max(1.0, flow.rate * BURST)) / flow.rate)
+            waits.append((self._attempts + 1 - max(1.0, flow.rate * self._burst)) / flow.rate)
         if flow.byte_rate is not None:
-            waits.append((self._bytes - flow.byte_rate * BURST) / flow.byte_rate)
+            waits.append((self._bytes - flow.byte_rate * self._burst) / flow.byte_rate)
         wait = math.ceil(max(waits) * SECOND)
         return self._now + wait if wait > 0 else None
 
@@ -173,9 +177,7 @@ class Meters:
 
     def write(self, connection: sa.Connection) -> None:
         """Store what was charged."""
-        charged = [bucket.row() for _, bucket in sorted(self._buckets.items()) if bucket.charged]
-        if charged:
-            _CHARGE.run_each(connection, charged)
+        store(connection, [bucket for _, bucket in sorted(self._buckets.items())])
 
     def _of(self, want: Wanted) -> list[Bucket]:
         return [self._buckets[each.name] for each in want.flows]
@@ -184,6 +186,13 @@ class Meters:
         times = [at for bucket in self._of(want) if (at := bucket.opens_at()) is not None]
         if times:
             self._paced(want.destination, max(times))
+
+
+def store(connection: sa.Connection, buckets: Sequence[Bucket]) -> None:
+    """Store what was charged."""
+    charged = [bucket.row() for bucket in buckets if bucket.charged]
+    if charged:
+        _CHARGE.run_each(connection, charged)
 
 
 def lock(connection: sa.Connection, flows: dict[str, Flow]) -> Sequence[Sequence[Any]]:

@@ -28,7 +28,7 @@ _D = deliveries.c
 _JOINED = deliveries.join(jobs, jobs.c.id == _D.job_id).join(payloads, payloads.c.id == jobs.c.payload_id)
 _IDS = _D.id.in_(sa.bindparam("ids", expanding=True))
 
-_LOCK_PAYLOADS = (
+LOCK_PAYLOADS = (
     sa.select(payloads.c.id)
     .select_from(_JOINED)
     .where(_IDS)
@@ -37,7 +37,7 @@ _LOCK_PAYLOADS = (
 )
 """Before the deliveries: a payload's removal locks the same row before it looks for open deliveries."""
 
-_LOOK = (
+LOOK = (
     sa.select(
         _D.id,
         _D.job_id,
@@ -59,7 +59,7 @@ class _Order(Protocol):
     """One kind of order."""
 
     def refused(self, connection: sa.Connection, some: Sequence[Any]) -> dict[str, str]:
-        """The reason for each of the rows of ``_LOOK`` that the order is not for."""
+        """The reason for each of the rows of ``LOOK`` that the order is not for."""
 
     def carry_out(self, connection: sa.Connection, some: Sequence[Any]) -> list[str]:
         """Change the rows; returns the ids that the order brought about."""
@@ -116,13 +116,13 @@ class Orders:
     def _in_batches(self, wanted: Filter, order: _Order, *, dry_run: bool) -> OrderResult:
         with self._database.read() as connection:
             matching = matching_ids(connection, wanted)
-        look = _LOOK.where(*conditions(wanted))
+        look = LOOK.where(*conditions(wanted))
         done: list[str] = []
         skipped: dict[str, str] = {}
         for some in chunks(matching):
             with self._database.read() if dry_run else self._database.write(durable=True) as connection:
                 if not dry_run:
-                    connection.execute(_LOCK_PAYLOADS, {"ids": some})
+                    connection.execute(LOCK_PAYLOADS, {"ids": some})
                     look = look.with_for_update(of=deliveries)
                 found = connection.execute(look, {"ids": some}).all()
                 refused = order.refused(connection, found)

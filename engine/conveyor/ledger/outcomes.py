@@ -23,7 +23,7 @@ from conveyor.ledger.transitions import Move, is_, move
 _D = deliveries.c
 
 _HELD = Prepared(
-    sa.select(_D.id, _D.fence, _D.probe, _D.state, _D.revision)
+    sa.select(_D.id, _D.fence, _D.probe, _D.state, _D.revision, _D.replay)
     .where(among(_D.id, "ids"), is_(Status.DELIVERING))
     .order_by(_D.id)
     .with_for_update()
@@ -221,7 +221,9 @@ def _set_health(
         before = after = known[name]
         for report in by_destination.get(name, ()):
             row = held[report.delivery_id]
-            after = applied(after, report, probe=bool(row[2]), revision=row[4], now=now)
+            after = applied(
+                after, report, probe=bool(row[2]), revision=row[4], now=now, replayed=row[5] is not None
+            )
             counted.append(charged_to(after, report))
         for block, revision in shared.get(name, ()):
             after = also_blocked(after, block, revision=revision, now=now)
@@ -232,15 +234,25 @@ def _set_health(
     return counted
 
 
-def applied(known: Health, report: AttemptReport, *, probe: bool, revision: str | None, now: int) -> Health:
+def applied(
+    known: Health,
+    report: AttemptReport,
+    *,
+    probe: bool,
+    revision: str | None,
+    now: int,
+    replayed: bool = False,
+) -> Health:
     """A destination's health after one report. Pure.
 
     A report is *fresh* when its attempt was the probe or began after the block did. Only a fresh one clears a
     block or takes it a step further; a stale one, of an attempt that was under way when the block began, can
-    only keep it for longer.
+    only keep it for longer. What was replayed in bulk blocks and clears, but is no figure of its health.
     """
     delivered, failed, error = known.last_delivered_at, known.last_failed_at, known.last_error
-    if report.status is Status.DELIVERED:
+    if replayed:
+        pass
+    elif report.status is Status.DELIVERED:
         delivered = max(delivered or 0, report.finished_at)
     elif report.kind is not None:
         failed, error = max(failed or 0, report.finished_at), report.message
@@ -265,7 +277,7 @@ def applied(known: Health, report: AttemptReport, *, probe: bool, revision: str 
         last_error=error,
         recent=recent,
     )
-    return _counted(after, report, revision=revision, now=now)
+    return after if replayed else _counted(after, report, revision=revision, now=now)
 
 
 def _counted(known: Health, report: AttemptReport, *, revision: str | None, now: int) -> Health:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from conveyor import ids
 from conveyor.ledger.cancels import cancel
+from conveyor.ledger.ranks import REPLAYED
 from conveyor.ledger.records import OPEN, PayloadState, Status
 from conveyor.ledger.schema import deliveries
 from conveyor.ledger.transitions import Move, is_, move
@@ -38,12 +39,19 @@ _AGAIN = move(Move.REPLAY).values(
     last_error_kind=sa.null(),
     hold_reason=sa.null(),
     held_since=sa.null(),
+    replay=sa.bindparam("b_replay"),
 )
+_IN_BULK = _AGAIN.values(priority=REPLAYED)
+# A single one is wanted now, also when it was once replayed in bulk.
+_SINGLY = _AGAIN.values(priority=sa.case((_D.priority < 0, 0), else_=_D.priority))
 _INSERT = sa.insert(deliveries)
 
 
 class Replay:
-    """The order to deliver again. See :meth:`conveyor.ledger.orders.Orders.replay`."""
+    """The order to deliver again. See :meth:`conveyor.ledger.orders.Orders.replay`.
+
+    ``bulk`` is the replay in bulk that it belongs to: what it turns stands behind what is submitted.
+    """
 
     def __init__(
         self,
@@ -54,6 +62,7 @@ class Replay:
         force: bool,
         new_id: bool,
         to: tuple[str, str] | None,
+        bulk: str | None = None,
     ) -> None:
         self._clock = clock
         self._now = now
@@ -61,6 +70,7 @@ class Replay:
         self._force = force
         self._new_row = new_id or to is not None
         self._to = to
+        self._bulk = bulk
 
     def refused(self, connection: sa.Connection, some: Sequence[Any]) -> dict[str, str]:
         """Those that cannot, or need not, be delivered again."""
@@ -89,10 +99,11 @@ class Replay:
                 "b_fence": row.fence,
                 "b_now": self._now,
                 "b_expires": self._expires(row.destination),
+                "b_replay": self._bulk,
             }
             for row in some
         ]
-        connection.execute(_AGAIN, changes)
+        connection.execute(_SINGLY if self._bulk is None else _IN_BULK, changes)
         return [row.id for row in some]
 
     def _reason(self, row: Any) -> str | None:
@@ -132,4 +143,6 @@ class Replay:
             "updated_at": self._now,
             "expires_at": self._expires(destination),
             "replay_of": row.id,
+            "replay": self._bulk,
+            "priority": 0 if self._bulk is None else REPLAYED,
         }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest migration; what :func:`conveyor.ledger.open_ledger` expects to find."""
 
 metadata = sa.MetaData(
@@ -113,6 +113,7 @@ deliveries = sa.Table(
     _text("hold_reason"),
     _int("held_since"),
     _int("priority", default=0),
+    _text("replay"),
     sa.CheckConstraint(
         "status IN ('pending', 'delivering', 'delivered', 'failed', 'cancelled')", name="status"
     ),
@@ -129,6 +130,14 @@ deliveries = sa.Table(
         "priority",
         "next_attempt_at",
         where="status = 'pending' AND priority <> 0",
+    ),
+    _partial(
+        "ix_deliveries_replay",
+        "replay",
+        "destination",
+        "status",
+        "finished_at",
+        where="replay IS NOT NULL",
     ),
     _partial("ix_deliveries_expiry", "expires_at", where="status = 'pending'"),
     _partial("ix_deliveries_running", "destination", where="status = 'delivering'"),
@@ -291,6 +300,31 @@ flow = sa.Table(
     _int("at", default=0),
     _int("attempts", default=0),
     _int("bytes", default=0),
+)
+
+replays = sa.Table(
+    "replays",
+    metadata,
+    _id(),
+    sa.Column("state", sa.Text, nullable=False, server_default="running"),
+    _int("created_at", null=False),
+    _int("finished_at"),
+    _text("wanted", null=False),
+    _text("options", null=False),
+    sa.CheckConstraint("state IN ('running', 'paused', 'done', 'cancelled')", name="state"),
+)
+
+replay_parts = sa.Table(
+    "replay_parts",
+    metadata,
+    sa.Column("replay", sa.Text, sa.ForeignKey("replays.id"), primary_key=True, nullable=False),
+    _id("destination"),
+    _int("matched", null=False),
+    _int("turned", default=0),
+    _int("skipped", default=0),
+    _int("after_at"),
+    _text("after_id"),
+    _flag("done"),
 )
 
 meta = sa.Table("meta", metadata, _id("key"), _text("value", null=False))

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from conveyor.clock import SECOND
 from conveyor.ledger.records import Status, Tally
-from conveyor.ledger.schema import deliveries
+from conveyor.ledger.schema import deliveries, replays
 from conveyor.ledger.transitions import is_
 
 DAY = 24 * 3600 * SECOND
@@ -36,6 +36,26 @@ _FINISHED = (
     .group_by(_D.destination, _D.status)
 )
 _LAST_DAY = _FINISHED.where(_D.finished_at > sa.bindparam("since"))
+_REPLAYED_LAST_DAY = (
+    sa.select(_D.destination, _D.status, sa.func.count())
+    .where(
+        _D.replay.in_(
+            sa.select(replays.c.id).where(
+                sa.or_(
+                    replays.c.finished_at.is_(None),
+                    replays.c.finished_at > sa.bindparam("since"),
+                    # What was in line when it was cancelled went on.
+                    replays.c.state == sa.literal_column("'cancelled'"),
+                )
+            )
+        ),
+        # What is computed has no index: few were replayed, and many finished.
+        _D.finished_at + 0 > sa.bindparam("since", type_=sa.BigInteger),
+    )
+    .group_by(_D.destination, _D.status)
+)
+"""What was replayed in bulk tells of old troubles, not of how a destination does."""
+
 _COUNTED_BY_DAY = (Status.DELIVERED, Status.FAILED)
 
 
@@ -51,4 +71,7 @@ def tallies(connection: sa.Connection, now: int) -> dict[str, Tally]:
     for destination, status, count in connection.execute(_LAST_DAY, {"since": now - DAY}):
         if status in _COUNTED_BY_DAY:
             numbers[destination][f"{status}_last_day"] = count
+    for destination, status, count in connection.execute(_REPLAYED_LAST_DAY, {"since": now - DAY}):
+        if status in _COUNTED_BY_DAY:
+            numbers[destination][f"{status}_last_day"] -= count
     return {name: Tally(name, **values) for name, values in sorted(numbers.items())}

@@ -17,7 +17,7 @@ def idle(ledger: Ledger, source: DestinationSource, clock: Clock, horizon: float
     """Nothing is being delivered, and nothing that may be served is due within ``horizon`` seconds."""
     until = clock.now() + micros(horizon)
     running = Filter(statuses=frozenset({Status.DELIVERING}))
-    if ledger.deliveries.counts(running):
+    if ledger.deliveries.counts(running) or ledger.bulk.hungry():
         return False
     for due in ledger.claims.due(clock.now()):
         at = served_at(due, hold_of(source.get(due.destination), due.health))

@@ -15,6 +15,7 @@ FILES = (
     "deliveries",
     "show",
     "orders",
+    "replays",
     "destinations",
     "check",
     "doctor",

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from conveyor.cli import filters, session
+from conveyor.cli import filters, reading, session
 from conveyor.errors import Exit, UsageError
 
 if TYPE_CHECKING:
     from conveyor.installation import Installation
+    from conveyor.ledger.bulk import Matching
     from conveyor.ledger.records import OrderResult
     from conveyor.status.selection import Selection
 
 OPEN = ("pending", "delivering")
+
+BULK = 500
+"""More than so many are replayed in bulk."""
+
+Preview = Annotated[
+    bool, typer.Option("--preview", help="Change nothing: how many match, by destination and status.")
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        parser=reading.rate,
+        metavar="RATE",
+        help="In bulk, and no more than so many: 10/s, 600/m.",
+        show_default=False,
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -60,20 +77,33 @@ def replay(
             "--to", metavar="OTHER", help="Deliver to this destination instead.", show_default=False
         ),
     ] = None,
+    preview: Preview = False,
+    rate: Rate = None,
     dry_run: filters.DryRun = False,
     json: filters.Json = False,
 ) -> None:
     """Deliver again: failed and cancelled deliveries with a fresh budget, waiting ones at once.
 
-    Works while workers run; what is being delivered is left alone. Exit code 1
-    when ids are given and nothing of them could be replayed.
+    Works while workers run; what is being delivered is left alone. More than
+    500, or with --rate, are replayed in bulk, in the background: conveyor
+    replays shows how far it has come. Exit code 1 when ids are given and
+    nothing of them could be replayed.
     """
     from conveyor.cli.choosing import selection
 
+    if rate is not None and ids:
+        raise UsageError("--rate has a meaning only for a replay by filters")
     with session.of(context).installation() as installation:
         chosen = selection(
             installation, ids, status, destination, label, session_id, error_kind, since, until
         )
+        if preview or not (ids or dry_run):
+            matching = _matching(installation, chosen, everything)
+            if preview:
+                return _preview(matching, json=json)
+            if rate is not None or sum(each.count for each in matching) > BULK:
+                options = {"force": force, "new_id": new_id, "to": to, "rate": rate}
+                return _in_bulk(installation, chosen, everything, options, json=json)
         result = installation.replay(
             chosen, everything=everything, force=force, new_id=new_id, to=to, dry_run=dry_run
         )
@@ -81,6 +111,43 @@ def replay(
         if result.done and not dry_run and not json:
             _say_who_delivers(installation)
     raise typer.Exit(Exit.FAILED if ids and not result.done else Exit.OK)
+
+
+def _matching(installation: Installation, chosen: Selection, everything: bool) -> list[Matching]:
+    installation.refuse_all(chosen, everything)
+    return installation.ledger.bulk.matching(installation.filter(chosen))
+
+
+def _preview(matching: list[Matching], *, json: bool) -> None:
+    if json:
+        counts = [
+            {"destination": each.destination, "status": str(each.status), "count": each.count}
+            for each in matching
+        ]
+        session.print_json({"matched": sum(each.count for each in matching), "deliveries": counts})
+        return
+    rows = [(each.destination, str(each.status), f"{each.count:,}") for each in matching]
+    session.print_table(("Destination", "Status", "Deliveries"), rows, empty="nothing matches")
+
+
+def _in_bulk(
+    installation: Installation,
+    chosen: Selection,
+    everything: bool,
+    options: dict[str, Any],
+    *,
+    json: bool,
+) -> None:
+    from conveyor.api import Conveyor
+
+    ident = installation.replay_in_bulk(chosen, everything=everything, **options)
+    found = Conveyor(installation).bulk_replay_status(ident)
+    if json:
+        session.print_json(found.as_dict())
+        return
+    typer.echo(f"{found.id}: {found.matched:,} matched, replayed in bulk")
+    typer.echo(f"  conveyor replays {found.id} shows how far it has come; --pause, --cancel")
+    _say_who_delivers(installation)
 
 
 def cancel(
