@@ -27,6 +27,7 @@ FOLDER = (
 FULL = "The account has no space left: delete files, also from the trash, or buy more."
 SERVICE = "A service account has no space of its own: use a folder of a shared drive."
 
+DEPTH = "Google allows 100 levels of folders: use a path_template with fewer."
 DAILY = "User rate limit exceeded."
 """The message of the 750 GB that a user may upload in a day; a pause is asked for in other words (rclone,
 backend/drive/drive.go, ``stop_on_upload_limit``)."""
@@ -49,6 +50,9 @@ REASONS: Mapping[str, tuple[ErrorKind, str | None]] = {
     "storageQuotaExceeded": (K.QUOTA, FULL),
     "teamDriveFileLimitExceeded": (K.QUOTA, "The shared drive holds as many items as Google allows."),
     "numChildrenInNonRootLimitExceeded": (K.QUOTA, "The folder holds as many items as Google allows."),
+    "activeItemCreationLimitExceeded": (K.QUOTA, "The account holds as many items as Google allows."),
+    "myDriveHierarchyDepthLimitExceeded": (K.NAME, DEPTH),
+    "teamDriveHierarchyTooDeep": (K.NAME, DEPTH),
     "uploadTooLarge": (K.TOO_LARGE, None),
     # the configuration
     "insufficientFilePermissions": (K.CONFIG, PERMISSION),
@@ -84,6 +88,8 @@ STATUSES: Mapping[int, tuple[ErrorKind, str | None]] = {
 
 _ACCOUNT = frozenset({K.AUTH_EXPIRED, K.AUTH_REVOKED, K.THROTTLED, K.QUOTA})
 """What concerns the account, and with it each of its destinations."""
+_PLACE = frozenset({"numChildrenInNonRootLimitExceeded", "teamDriveFileLimitExceeded"})
+"""Reasons that concern one folder or one shared drive nevertheless."""
 
 
 def status_of(error: BaseException) -> int | None:
@@ -128,7 +134,7 @@ def _from_answer(error: Any, status: int, doing: str, sent: bool) -> DeliveryErr
     if reason == "storageQuotaExceeded" and "service account" in said.lower():
         hint = SERVICE
     text = f"could not {doing}: {reason or f'HTTP {status}'}" + (f" ({said})" if said else "")
-    scope = Scope.CONNECTION if kind in _ACCOUNT else Scope.DESTINATION
+    scope = Scope.CONNECTION if kind in _ACCOUNT and reason not in _PLACE else Scope.DESTINATION
     return DeliveryError(kind, text, retry_after=delay, scope=scope, hint=hint, code=reason or status)
 
 

@@ -73,7 +73,7 @@ def stored(found: Mapping[str, Any]) -> Stored:
             found.get("md5Checksum"),
             bool(found.get("trashed", False)),
             bool(found.get("explicitlyTrashed", False)),
-            tuple(found.get("parents") or ()),
+            tuple(str(each) for each in found.get("parents") or ()),
             found.get("mimeType") == FOLDER,
             (found.get("appProperties") or {}).get(OWN),
             found.get("headRevisionId"),
