@@ -5,9 +5,15 @@ Everything here is covered by the compatibility promise of ``conveyor.contract.C
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from conveyor.contract import Log, Parcel
+
+if TYPE_CHECKING:
+    from conveyor.intake import Item
+    from conveyor.ledger.records import Submitted
 
 __all__ = [
     "Alert",
@@ -16,9 +22,15 @@ __all__ = [
     "Delay",
     "DeliveryFinal",
     "DestinationChanged",
+    "DestinationProvider",
     "Fail",
     "Hold",
+    "PathFilter",
+    "PathVariable",
+    "PayloadSource",
     "Place",
+    "SecretResolver",
+    "SourceContext",
 ]
 
 
@@ -162,3 +174,93 @@ class Alert:
     message: str
     cure: str | None
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PathVariable:
+    """A name for path templates: ``{name}``.
+
+    Attributes:
+        name: Small letters, digits and ``_``. It cannot replace a built-in one.
+        meaning: One line for people.
+        read: ``(parcel, place) -> text`` or None. Quick, without I/O, the same for every attempt;
+            ``parcel.open`` raises. Whatever it returns cannot climb out of its level.
+    """
+
+    name: str
+    meaning: str
+    read: Callable[[Parcel, Place], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class PathFilter:
+    """A change for path templates: ``{filename!name}``. Quick, without I/O, the same every time."""
+
+    name: str
+    meaning: str
+    apply: Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretResolver:
+    """A YAML tag for values that are kept elsewhere: ``password: !vault path/to/secret``.
+
+    Attributes:
+        tag: The word after ``!``; not ``file``.
+        meaning: One line for people.
+        resolve: From the text after the tag to the value. Called whenever the config is read. What it raises
+            is a mistake at that line; its text is not shown, since it may quote a secret.
+    """
+
+    tag: str
+    meaning: str
+    resolve: Callable[[str], str]
+
+
+class DestinationProvider(Protocol):
+    """Destinations from elsewhere: a customer database, a service. Safe from many threads."""
+
+    @property
+    def name(self) -> str:
+        """What problems call it."""
+
+    def revision(self) -> str | int:
+        """Changes with every change of a document; asked about once a second, so cheap."""
+
+    def list(self) -> Mapping[str, Mapping[str, Any]]:
+        """All documents by destination id, each as the YAML would have it. Taken literally: no ``${…}``."""
+
+
+class SourceContext(Protocol):
+    """The engine's side of a payload source."""
+
+    @property
+    def log(self) -> Log:
+        """A logger bound to the source."""
+
+    def submit(self, item: Item) -> Submitted:
+        """Submit one file; when this returns, it survives a power failure.
+
+        Give it a ``key`` that the same file will have again: a source that dies between this
+        and noting that it did submits the file a second time, and gets the first job.
+        """
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, at most so long; True when the source must end."""
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadSource:
+    """Something that submits files by itself: a watched folder, a mailbox, a queue.
+
+    ``conveyor run`` and ``conveyor worker`` run it in a thread of its own, in one process of all at a time,
+    and begin it again, in that process or another, when it ends, raises, or its process dies.
+
+    Attributes:
+        name: Unique; what logs and the lease call it.
+        run: Submits until ``context.wait`` returns True, then returns. Raising is a failure of the plugin:
+            logged, counted, and begun again after a pause that doubles from 1 s to 5 min.
+    """
+
+    name: str
+    run: Callable[[SourceContext], None]

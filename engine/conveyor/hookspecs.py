@@ -17,7 +17,12 @@ from conveyor.hooks import (
     Decision,
     DeliveryFinal,
     DestinationChanged,
+    DestinationProvider,
+    PathFilter,
+    PathVariable,
+    PayloadSource,
     Place,
+    SecretResolver,
 )
 
 PROJECT = "conveyor"
@@ -38,6 +43,31 @@ def conveyor_connectors() -> Iterable[ConnectorSpec]:  # type: ignore[empty-body
 @hookspec
 def conveyor_oauth_providers() -> Iterable[OAuthProvider]:  # type: ignore[empty-body]
     """Return the providers of accounts that this plugin's types sign in at."""
+
+
+@hookspec
+def conveyor_path_variables() -> Iterable[PathVariable]:  # type: ignore[empty-body]
+    """Return further names for path templates: ``{name}``."""
+
+
+@hookspec
+def conveyor_path_filters() -> Iterable[PathFilter]:  # type: ignore[empty-body]
+    """Return further filters for path templates: ``{filename!name}``."""
+
+
+@hookspec
+def conveyor_secret_resolvers() -> Iterable[SecretResolver]:  # type: ignore[empty-body]
+    """Return further YAML tags for values that are kept elsewhere: ``password: !vault path``."""
+
+
+@hookspec
+def conveyor_destination_sources() -> Iterable[DestinationProvider]:  # type: ignore[empty-body]
+    """Return where further destinations come from, beside the YAML and the ledger's table."""
+
+
+@hookspec
+def conveyor_payload_sources() -> Iterable[PayloadSource]:  # type: ignore[empty-body]
+    """Return what submits files by itself: a watched folder, a mailbox, a queue."""
 
 
 # --- around a delivery --------------------------------------------------------------------------------------

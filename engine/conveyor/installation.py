@@ -300,4 +300,5 @@ def _sources(config: Config, ledger: Ledger) -> DestinationSource:
     from conveyor.config.retyped import Retyped
 
     managed = LedgerSource(ledger.destinations, config.source)
-    return Retyped(ChainSource(config.source, managed), ledger.health.known_types)
+    others = [LedgerSource(each, config.source) for each in config.registry.announced.documents()]
+    return Retyped(ChainSource(config.source, managed, *others), ledger.health.known_types)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from conveyor.announced import HOOKS, Announced
 from conveyor.contract import (
     CONTRACT_VERSION,
     Capabilities,
@@ -63,6 +64,7 @@ class Registry:
         self._origins: dict[str, str] = {}
         self._lock = threading.Lock()
         self.plugins = Plugins()
+        self.announced = Announced(self.plugins)
         self.problems: list[Problem] = list(problems)
         for spec in specs:
             self.add(spec)
@@ -87,6 +89,10 @@ class Registry:
             self.add(spec, plugin=plugin.name, distribution=plugin.distribution)
         for provider in self._announced(plugin, "conveyor_oauth_providers"):
             self.add_provider(provider, plugin=plugin.name)
+        for hook in HOOKS:
+            for item in self._announced(plugin, hook):
+                if complaint := self.announced.take(hook, plugin.name, item):
+                    self._complain(plugin.name, complaint)
 
     def _announced(self, plugin: Plugin, hook: str) -> list[Any]:
         try:

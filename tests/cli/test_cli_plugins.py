@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from cli.commandline import CommandLine
 from cli.operator_line import OperatorLine
+from e2e.kit import until
 
 from conveyor.ledger.plugin_failures import PluginFailure
 
@@ -58,3 +60,39 @@ def test_listing_plugins_makes_no_ledger(tmp_path: Path) -> None:
     ended = CommandLine(tmp_path).run("plugins")
     assert ended.code == 0, ended.err
     assert not (tmp_path / "conveyor.db").exists()
+
+
+SOURCE = """
+from conveyor import Item
+from conveyor.hooks import PayloadSource
+from conveyor.hookspecs import hookimpl
+
+def run(context):
+    context.submit(Item(b"a photo", to="out", filename="a.jpg", key="a.jpg"))
+    context.wait(60)
+
+@hookimpl
+def conveyor_payload_sources():
+    return [PayloadSource("inbox", run)]
+"""
+
+
+def test_a_running_engine_runs_payload_sources(tmp_path: Path) -> None:
+    (tmp_path / "source_plugin.py").write_text(SOURCE)
+    (tmp_path / "conveyor.yaml").write_text(
+        "plugins: [./source_plugin.py]\n"
+        "network: {allow_private: [127.0.0.0/8]}\n"
+        "destinations:\n  out: {type: webhook, url: 'http://127.0.0.1:9/', is_active: false}\n"
+    )
+    line = CommandLine(tmp_path)
+    with line.started("run") as engine:
+        until(lambda: submitted(line), "the source's job")
+        assert engine.poll() is None
+    assert submitted(line) == 1
+
+
+def submitted(line: CommandLine) -> int:
+    try:
+        return len(line.rows("SELECT id FROM jobs WHERE key = 'a.jpg'"))
+    except sqlite3.OperationalError:  # the engine is making the tables
+        return 0

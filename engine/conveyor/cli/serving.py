@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -17,9 +17,14 @@ from conveyor.nearest import did_you_mean
 if TYPE_CHECKING:
     from conveyor.config import Change, Destination
     from conveyor.contract import Log
+    from conveyor.delivery.engine import Engine
     from conveyor.delivery.pulse import Pulse
     from conveyor.delivery.runner import Signals
     from conveyor.installation import Installation
+    from conveyor.log import EngineLog
+
+SOURCE_GRACE = 5.0
+"""Seconds that a payload source has to end."""
 
 RELOAD_EVERY = 1.0
 """Seconds between looks for a changed config."""
@@ -160,6 +165,37 @@ def measured(installation: Installation, asked: str | None, *, reload: bool = Fa
         yield
 
 
+@contextmanager
+def submitting(installation: Installation, engine: Engine, plan: Plan) -> Iterator[None]:
+    """Run the payload sources of plugins as long as the block runs; not in workers for some destinations."""
+    from conveyor import log
+    from conveyor.delivery.sources import SourceRunner
+
+    known = installation.config.registry
+    sources = [] if plan.only is not None else known.announced.payloads.values()
+    runners = [
+        SourceRunner(
+            plugin,
+            source,
+            installation.ledger,
+            known.plugins,
+            engine.parts.me.id,
+            submitter=installation.submitter,
+            ring=engine.ring,
+            clock=installation.clock,
+            log=cast("EngineLog", log.get(source=source.name)),
+        )
+        for plugin, source in sources
+    ]
+    for runner in runners:
+        runner.start()
+    try:
+        yield
+    finally:
+        for runner in runners:
+            runner.stop(SOURCE_GRACE)
+
+
 def _one(installation: Installation, signals: Signals, plan: Plan) -> Exit:
     from conveyor import log
     from conveyor.delivery.engine import Engine
@@ -179,6 +215,7 @@ def _one(installation: Installation, signals: Signals, plan: Plan) -> Exit:
     supervised = plan.parent is not None
     pulse = Pulse(engine.live, engine.ready, notifier=None if supervised else Notifier())
     with (
+        submitting(installation, engine, plan),
         shown(pulse, None if supervised else plan.health),
         nullcontext() if supervised else measured(installation, plan.metrics),
     ):

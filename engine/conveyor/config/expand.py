@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,25 @@ class Expander:
         env: The environment.
         base: The folder of the config file, for relative ``!file`` paths.
         files: Reads files and remembers them: a change of a secret's file is a change of config.
+        secrets: What resolves the tags of plugins, by tag.
     """
 
-    def __init__(self, env: Mapping[str, str], base: Path, files: Files) -> None:
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        base: Path,
+        files: Files,
+        secrets: Mapping[str, Callable[[str], str]] | None = None,
+    ) -> None:
         self._env = env
         self._base = base
         self._files = files
+        self._secrets: Mapping[str, Callable[[str], str]] = {} if secrets is None else secrets
 
     def plain(self, node: Node, path: TreePath, found: Found) -> Any:
         """The node's data with all references replaced; what is wrong goes to ``found``."""
+        if node.tag is not None and node.tag in self._secrets:
+            return self._resolved(node.tag, node, path, found)
         found.extend((path, fault) for fault in node.faults)
         value = node.value
         if isinstance(value, dict):
@@ -67,6 +77,21 @@ class Expander:
             return value or default or ""
 
         return _REFERENCE.sub(replace, text)
+
+    def _resolved(self, tag: str, node: Node, path: TreePath, found: Found) -> str:
+        mark, text = node.mark or _NOWHERE, str(node.value)
+        if "$" in text:
+            text = self._substitute(text, path, mark, found)
+        try:
+            secret = self._secrets[tag](text)
+            if isinstance(secret, str):
+                return secret
+            complaint = f"its plugin gave {type(secret).__name__}, not text"
+        except (Exception, SystemExit) as error:
+            complaint = f"its plugin raised {type(error).__name__}"  # the text may quote a secret
+        cure = "see whether what keeps the secret can be reached, and has it"
+        found.append((path, Fault(f"!{tag} cannot be resolved: {complaint}", mark, cure)))
+        return ""
 
     def _content(self, name: str, path: TreePath, mark: Mark, found: Found) -> str:
         file = self._base / Path(name).expanduser()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,7 +111,7 @@ class _Reading:
         self.path = path.expanduser().absolute()
         self.registry = registry
         self.files = files
-        self.expander = Expander(env, self.path.parent, self.files)
+        self.expander = Expander(env, self.path.parent, self.files, registry.announced.secrets)
         self.problems: list[Problem] = []
         """Of more than one destination: they stop the load."""
         self.presets: dict[str, Node] = {}
@@ -163,8 +163,9 @@ class _Reading:
         found: Found = []
         tree = canonical(root, Settings)
         tree = unknown_keys(tree, (), shape_of(Settings).names | set(SECTIONS), found).without(SECTIONS)
-        data = self.expander.plain(tree, (), found)
         context = {"base": self.path.parent}
+        self._early(tree, context)
+        data = self.expander.plain(tree, (), found)
         try:
             settings = Settings.model_validate(data, context=context)
         except ValidationError as error:
@@ -176,6 +177,15 @@ class _Reading:
             usable = {key: value for key, value in data.items() if key not in wrong}
             settings = Settings.model_validate(usable, context=context)
         return settings, tree
+
+    def _early(self, tree: Node, context: dict[str, Path]) -> None:
+        """Load the plugins that are files first: other settings may use what they bring."""
+        named = tree.child("plugins")
+        if named is not None:
+            with suppress(ValidationError):  # told when all settings are read
+                data = {"plugins": self.expander.plain(named, (), [])}
+                for path in Settings.model_validate(data, context=context).plugins:
+                    self.registry.load_file(path)
 
     def _plugins(self, settings: Settings, tree: Node) -> list[Problem]:
         """Load the plugins that are files; the destinations of one that cannot be loaded are quarantined."""

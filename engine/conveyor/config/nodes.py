@@ -41,10 +41,11 @@ class Node:
         mark: Where the value starts; None for a value that stands in no file.
         keys: Of a mapping: where each key starts.
         from_file: The scalar is the name of a file whose content is meant (``!file``).
+        tag: The scalar carries this tag, which a plugin may resolve; if none does, ``faults`` says so.
         faults: What is wrong with this very node.
     """
 
-    __slots__ = ("faults", "from_file", "keys", "mark", "value")
+    __slots__ = ("faults", "from_file", "keys", "mark", "tag", "value")
 
     def __init__(
         self,
@@ -54,12 +55,14 @@ class Node:
         faults: Sequence[Fault] = (),
         *,
         from_file: bool = False,
+        tag: str | None = None,
     ) -> None:
         self.value = value
         self.mark = mark
         self.keys: Mapping[str, Mark] = keys or {}
         self.faults = faults
         self.from_file = from_file
+        self.tag = tag
 
     @property
     def mapping(self) -> dict[str, Node] | None:

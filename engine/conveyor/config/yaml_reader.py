@@ -109,7 +109,8 @@ class _Converter:
             return Node(resolve(node.value), mark)
         if node.tag in (_CORE + "str", "!"):
             return Node(node.value, mark)
-        return Node(node.value, mark, faults=(_unknown_tag(node.tag, mark),))
+        own = node.tag[1:] if node.tag.startswith("!") else None
+        return Node(node.value, mark, faults=(_unknown_tag(node.tag, mark),), tag=own)
 
     def mapping(self, node: yaml.MappingNode, mark: Mark, faults: tuple[Fault, ...]) -> Node:
         values: dict[str, Node] = {}
@@ -135,4 +136,8 @@ class _Converter:
 
 
 def _unknown_tag(tag: str, mark: Mark) -> Fault:
-    return Fault(f"unknown tag {tag.replace(_CORE, '!!')}", mark, "the only tag here is !file PATH")
+    return Fault(
+        f"unknown tag {tag.replace(_CORE, '!!')}",
+        mark,
+        "the tags here are !file PATH and those of plugins",
+    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind
 from conveyor.ledger.records import JobRecord, Placement
 from conveyor.paths import PathError, Placed, Values, place
+from conveyor.paths.errors import PluginPathError
 
 if TYPE_CHECKING:
     from conveyor.config import Destination
@@ -51,8 +52,11 @@ class Placer:
         )
         headroom = RENAME_HEADROOM if destination.conflict is ConflictPolicy.RENAME else 0
         rules = destination.spec.capabilities.names
+        values.type = destination.type
         try:
             return place(destination.template, rules, values, headroom=headroom)
+        except PluginPathError as error:
+            raise DeliveryError(ErrorKind.CONFIG, error.message, hint=error.cure) from None
         except PathError as error:
             raise DeliveryError(ErrorKind.NAME, str(error), hint="change path_template") from None
 

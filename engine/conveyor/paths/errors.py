@@ -28,5 +28,9 @@ class TemplateError(ConveyorError):
         self.nearest = nearest
 
 
+class PluginPathError(ConveyorError):
+    """A plugin's variable or filter failed: the template is at fault, not the job."""
+
+
 class PathError(ConveyorError):
     """A template renders to no usable path for this job; the delivery fails as NAME."""

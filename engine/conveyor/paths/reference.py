@@ -10,17 +10,34 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from conveyor.paths.vocabulary import DATE_CODES, FAMILIES, FILTERS, FORMATS, VARIABLES
+from conveyor.paths.vocabulary import (
+    BUILTIN,
+    DATE_CODES,
+    FAMILIES,
+    FILTERS,
+    FORMATS,
+    VARIABLES,
+    Filter,
+    Variable,
+)
+
+
+def own(word: Variable | Filter) -> bool:
+    """Whether a word is built in: a plugin's documents itself."""
+    return word.name in BUILTIN
 
 
 def tables() -> dict[str, str]:
     """Each table in Markdown, by the name that its marker in the document carries."""
-    variables = [(f"`{{{v.name}}}`", v.meaning, f"`{v.example}`") for v in VARIABLES.values()]
+    variables = [
+        (f"`{{{v.name}}}`", v.meaning, f"`{v.example}`") for v in VARIABLES.values() if v.name in BUILTIN
+    ]
     families = [(f"`{{{f.prefix}KEY}}`", f.meaning, f.example) for f in FAMILIES.values()]
     return {
         "variables": _table(("variable", "value", "example"), variables + families),
         "filters": _table(
-            ("filter", "makes", "example"), [(f"`!{f.name}`", f.meaning, f.example) for f in FILTERS.values()]
+            ("filter", "makes", "example"),
+            [(f"`!{f.name}`", f.meaning, f.example) for f in FILTERS.values() if own(f)],
         ),
         "formats": _table(
             ("format", "makes"), [(f"`:{name}`", meaning) for name, meaning in FORMATS.items()]

@@ -6,9 +6,11 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:  # the records import the contract, which imports this package
+    from conveyor.contract import Parcel
+    from conveyor.hooks import Place
     from conveyor.ledger.records import JobRecord
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,6 +28,7 @@ class Values:
     labels: Mapping[str, str]
     time_zone: tzinfo = UTC
     cycle: int = 1
+    type: str = ""
     _moment: datetime | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -50,6 +53,35 @@ class Values:
         """
         return cls(job, delivery_id, destination_id, labels or {}, time_zone, cycle)
 
+    def parcel(self) -> Parcel:
+        """The job as plugins see it; its bytes are not to be read."""
+        from conveyor.clock import SECOND
+        from conveyor.contract import Parcel
+
+        job = self.job
+        return Parcel(
+            delivery_id=self.delivery_id,
+            job_id=job.id,
+            filename=job.filename,
+            size=job.payload.size,
+            media_type=job.media_type,
+            digests=job.payload.digests,
+            submitted_at=job.created_at / SECOND,
+            open=_unreadable,
+            session_id=job.session_id,
+            image_id=job.image_id,
+            image_index=job.image_index,
+            source=job.source,
+            tags=job.tags,
+            meta=job.meta,
+        )
+
+    def place(self) -> Place:
+        """The destination as plugins see it."""
+        from conveyor.hooks import Place
+
+        return Place(self.destination, self.type, dict(self.labels))
+
     def moment(self) -> datetime:
         """The time of submission in the configured time zone."""
         if self._moment is None:
@@ -67,6 +99,10 @@ class Values:
     def uuid(self) -> str:
         """A UUID that is always the same for this delivery (RFC 9562 version 5, of the delivery's id)."""
         return str(uuid.uuid5(_NAMESPACE, self.delivery_id))
+
+
+def _unreadable() -> BinaryIO:
+    raise TypeError("a path is made without reading the file")
 
 
 def stem(filename: str) -> str:

@@ -8,9 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from conveyor.paths.errors import PluginPathError
 from conveyor.paths.values import Values, extension, stem
+
+if TYPE_CHECKING:  # the contract imports this package
+    from conveyor.contract import Parcel
+    from conveyor.hooks import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +164,13 @@ _DATE_CODES = (
     DateCode("%", "a percent sign", lambda t: "%"),
 )
 
-VARIABLES: Final[Mapping[str, Variable]] = MappingProxyType({v.name: v for v in _VARIABLES})
+_variables = {v.name: v for v in _VARIABLES}
+_filters = {f.name: f for f in _FILTERS}
+VARIABLES: Final[Mapping[str, Variable]] = MappingProxyType(_variables)
 FAMILIES: Final[Mapping[str, Family]] = MappingProxyType({f.prefix: f for f in _FAMILIES})
-FILTERS: Final[Mapping[str, Filter]] = MappingProxyType({f.name: f for f in _FILTERS})
+FILTERS: Final[Mapping[str, Filter]] = MappingProxyType(_filters)
+BUILTIN: Final = frozenset({*_variables, *_filters})
+"""The names that no plugin can replace."""
 DATE_CODES: Final[Mapping[str, DateCode]] = MappingProxyType({c.code: c for c in _DATE_CODES})
 FORMATS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -170,3 +179,40 @@ FORMATS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 DATE_DEFAULT: Final = "%Y-%m-%d"
+
+
+def add_variable(
+    plugin: str, name: str, meaning: str, read: Callable[[Parcel, Place], str | None]
+) -> str | None:
+    """Let templates say a plugin's variable; what speaks against it, or None.
+
+    The vocabulary is the process's: a plugin that is loaded again replaces its own word.
+    """
+    if name in BUILTIN or any(name == prefix.rstrip(".") for prefix in FAMILIES):
+        return f"path variable {name!r} is there already; the first one is kept"
+
+    def value(values: Values) -> str | None:
+        return _checked(plugin, name, lambda: read(values.parcel(), values.place()))
+
+    _variables[name] = Variable(name, meaning, "", value)
+    return None
+
+
+def add_filter(plugin: str, name: str, meaning: str, apply: Callable[[str], str]) -> str | None:
+    """Let templates say a plugin's filter; what speaks against it, or None."""
+    if name in BUILTIN:
+        return f"path filter {name!r} is there already; the first one is kept"
+    _filters[name] = Filter(name, meaning, "", lambda text: _checked(plugin, name, lambda: apply(text)) or "")
+    return None
+
+
+def _checked(plugin: str, name: str, call: Callable[[], str | None]) -> str | None:
+    try:
+        answer = call()
+    except (Exception, SystemExit) as error:
+        message = f"{name!r} of plugin {plugin!r} failed: {type(error).__name__}"
+        raise PluginPathError(message, cure="mend or update the plugin") from None
+    if answer is not None and not isinstance(answer, str):
+        message = f"{name!r} of plugin {plugin!r} gave no text"
+        raise PluginPathError(message, cure="mend or update the plugin")
+    return answer
