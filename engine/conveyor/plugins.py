@@ -196,7 +196,9 @@ def _import_file(path: Path) -> Any:
     present = sys.modules.get(name)
     if present is not None and getattr(present, "__file__", None) == str(path):
         return present
-    if present is not None or importlib.util.find_spec(name) is not None:
+    # The file itself is found where its folder is on the path, as the working folder of `python -m` is.
+    other = importlib.util.find_spec(name) if present is None else None
+    if present is not None or (other is not None and other.origin != str(path)):
         raise Unusable(f"there is another module {name!r}; rename the file")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, path  # noqa: PT018 -- both or neither
