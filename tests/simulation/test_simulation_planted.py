@@ -1,0 +1,159 @@
+"""Faults planted in the engine: the simulation reports each, or it would prove nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import Phase
+
+from conveyor.delivery import effects
+from conveyor.delivery.attempt import Attempt
+from conveyor.delivery.cleaner import Cleaner
+from conveyor.delivery.context import EngineContext
+from conveyor.ledger import claims, outcomes, states
+from conveyor.ledger.records import AttemptReport, Claimed
+from simulation.checks import Broken
+from simulation.exploring import explore
+from simulation.world import Ground, World
+
+
+def reported(ground: Ground, *which: str) -> None:
+    """The walks find it, by one of these invariants."""
+    with pytest.raises(Broken) as found:
+        explore(ground, walks=300, rules=40, phases=[Phase.generate], report_multiple_bugs=False)
+    assert str(found.value).partition(":")[0] in which
+
+
+def sleeping_walk(ground: Ground, seed: int) -> None:
+    """Two processes, each of which sleeps past its lease in the middle of an attempt."""
+    world = World(ground, rung=seed % 2 == 0, seed=seed)
+    try:
+        for _ in range(2):
+            world.start()
+            world.submit(("bucket", "hook"))
+        world.run(20 + seed % 40, seed)
+        for machine in list(world.machines):
+            world.sleep_past_the_lease(machine, seed)
+        world.checks.now()
+    finally:
+        world.close()
+
+
+def reported_after_a_sleep(ground: Ground, *which: str) -> None:
+    with pytest.raises(Broken) as found:  # noqa: PT012 -- one of these walks
+        for seed in range(300):
+            sleeping_walk(ground, seed)
+    assert str(found.value).partition(":")[0] in which
+
+
+def troubled_walk(ground: Ground, seed: int) -> None:
+    """Requests are cut, deliveries are cancelled in the middle, and all comes to an end."""
+    world = World(ground, rung=seed % 2 == 0, seed=seed)
+    try:
+        world.start()
+        world.submit(("bucket",))
+        world.submit(("bucket",))
+        world.store.trials.add("cut", after=False, count=3)
+        world.run(40 + seed % 60, seed)
+        world.cancel("dlv_0001_bucket")
+        world.settle(seed)
+        world.checks.at_the_end()
+    finally:
+        world.close()
+
+
+def reported_in_trouble(ground: Ground, *which: str) -> None:
+    with pytest.raises(Broken) as found:  # noqa: PT012 -- one of these walks
+        for seed in range(100):
+            troubled_walk(ground, seed)
+    assert str(found.value).partition(":")[0] in which
+
+
+def test_the_walks_of_this_module_break_nothing_by_themselves(ground: Ground) -> None:
+    for seed in range(5):
+        troubled_walk(ground, seed)
+        sleeping_walk(ground, seed)
+
+
+def test_a_ledger_that_checks_no_fence(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = outcomes.Outcomes.record
+
+    def unfenced(self: outcomes.Outcomes, reports: Sequence[AttemptReport], now: int) -> set[str]:
+        with self._database.read() as connection:
+            found = outcomes._HELD.rows(connection, {"ids": [report.delivery_id for report in reports]})
+        fences = {row[0]: row[1] for row in found}
+        return record(self, [replace(r, fence=fences.get(r.delivery_id, r.fence)) for r in reports], now)
+
+    monkeypatch.setattr(outcomes.Outcomes, "record", unfenced)
+    reported_after_a_sleep(ground, "fence", "twice", "running", "gap")
+
+
+def test_saved_state_that_checks_no_fence(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sqlalchemy as sa
+
+    from conveyor.ledger.prepared import Prepared
+    from conveyor.ledger.schema import deliveries
+
+    anybody = (
+        sa.update(deliveries)
+        .where(deliveries.c.id == sa.bindparam("b_id"), sa.bindparam("b_fence", type_=sa.BigInteger) >= 0)
+        .values(state=sa.bindparam("b_state"))
+    )
+    monkeypatch.setattr(states, "_SAVE", Prepared(anybody))
+    reported_after_a_sleep(ground, "fence", "move")
+
+
+def test_nothing_is_abandoned(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forget(self: Cleaner, cleanup: Any, destination: Any) -> None:
+        self._ledger.cleanups.done(cleanup.id, self._clock.now())
+
+    monkeypatch.setattr(Cleaner, "_abandon", forget)
+    reported_in_trouble(ground, "left")
+
+
+def test_an_outcome_is_written_twice(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = outcomes._write
+
+    def twice(connection: Any, mine: Sequence[AttemptReport], held: Any, now: int) -> None:
+        write(connection, mine, held, now)
+        outcomes._END_ATTEMPT.run_each(connection, [outcomes._attempt_row(report) for report in mine])
+
+    monkeypatch.setattr(outcomes, "_write", twice)
+    reported(ground, "twice")
+
+
+def test_deliveries_fall_due_early(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = claims.Claims.claim
+
+    def hasty(self: claims.Claims, worker_id: str, wanted: Any, now: int) -> list[Claimed]:
+        return claim(self, worker_id, wanted, now + 2_000_000)
+
+    monkeypatch.setattr(claims.Claims, "claim", hasty)
+    reported(ground, "early")
+
+
+@pytest.mark.long
+def test_throttling_is_charged(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        effects, "_throttled", lambda claim, error, rules, *, now, look, random, **_: effects._charged(
+            claim, error, rules, now=now, earliest=now, look=look, random=random
+        )
+    )  # fmt: skip
+    reported(ground, "charged")
+
+
+@pytest.mark.long
+def test_nobody_looks_whether_it_has_arrived(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EngineContext, "before_commit", EngineContext.check)
+    monkeypatch.setattr(Attempt, "_find_or_deliver", _always_deliver)
+    from conveyor.testing.memory import MemoryConnector
+
+    monkeypatch.setattr(MemoryConnector, "_taken", lambda *_: None)
+    reported(ground, "duplicate")
+
+
+def _always_deliver(self: Attempt, connector: Any, parcel: Any, target: Any) -> Any:
+    return connector.deliver(parcel, target, self.context)
