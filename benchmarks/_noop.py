@@ -1,4 +1,4 @@
-"""Destination types for benchmarks: one that does nothing, one that never answers."""
+"""Destination types for benchmarks: does nothing, takes its time, never answers."""
 
 from __future__ import annotations
 
@@ -63,6 +63,14 @@ class Hung(Noop):
             context.check()
 
 
+class Slow(Noop):
+    """Takes every file after 20 ms, like a server near by."""
+
+    def deliver(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
+        time.sleep(0.02)
+        return super().deliver(parcel, target, context)
+
+
 def _spec(kind: str, name: str) -> ConnectorSpec:
     return ConnectorSpec(
         type=kind,
@@ -73,4 +81,4 @@ def _spec(kind: str, name: str) -> ConnectorSpec:
     )
 
 
-SPECS = (_spec("noop", "Noop"), _spec("hung", "Hung"))
+SPECS = (_spec("noop", "Noop"), _spec("hung", "Hung"), _spec("slow", "Slow"))
