@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from conveyor.clock import Clock, SystemClock
-from conveyor.errors import ConfigError, Problem, UsageError
+from conveyor.errors import ConfigError, PayloadError, Problem, UsageError
 from conveyor.nearest import did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from conveyor.config import Change, Config, Destination, DestinationSource, Reloader
     from conveyor.config.broker import BrokerUrl
     from conveyor.delivery.parts import WorkerSettings, Workshop
@@ -276,6 +278,22 @@ class Installation:
             for ident in ids:
                 observers.tell_final(ident)
             observers.write_failures()
+
+    def forget(self, jobs: Sequence[str]) -> int:
+        """Erase jobs, and remove their bytes; of how many the bytes are still there.
+
+        Those are removed by an engine as soon as the payload store can be written.
+        """
+        removing = self.ledger.forgetting.forget(jobs, self.clock.now())
+        gone = []
+        for payload in removing:
+            try:
+                self.payloads.remove(payload)
+            except PayloadError:
+                continue
+            gone.append(payload.id)
+        self.ledger.payloads.finish_removal(gone)
+        return len(removing) - len(gone)
 
     def known(self, name: str) -> Destination:
         """A configured destination.

@@ -14,6 +14,7 @@ from conveyor.ledger.database import Database
 from conveyor.ledger.deliveries import Deliveries
 from conveyor.ledger.destinations import Destinations
 from conveyor.ledger.figures import Figures
+from conveyor.ledger.forgetting import Forgetting
 from conveyor.ledger.health import Health
 from conveyor.ledger.leases import Leases
 from conveyor.ledger.memory import Memory
@@ -62,6 +63,7 @@ class Ledger:
         self.retention = Retention(database)
         self.plugin_failures = PluginFailures(database)
         self.figures = Figures(database)
+        self.forgetting = Forgetting(database)
 
     @property
     def embedded(self) -> bool:

@@ -87,6 +87,8 @@ class JobRecord:
     source: str | None = None
     tags: tuple[str, ...] = ()
     meta: Mapping[str, str] = field(default_factory=dict)
+    forgotten_at: int | None = None
+    """When all but this tombstone was erased."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ JOB_COLUMNS: tuple[sa.ColumnElement[Any], ...] = (
     jobs.c.source,
     jobs.c.tags,
     jobs.c.meta,
+    jobs.c.forgotten_at,
     payloads.c.id,
     payloads.c.location,
     payloads.c.in_place,
@@ -75,7 +76,7 @@ JOB_COLUMNS: tuple[sa.ColumnElement[Any], ...] = (
 
 WIDTH = len(JOB_COLUMNS)
 
-PAYLOAD_COLUMNS = JOB_COLUMNS[11:]
+PAYLOAD_COLUMNS = JOB_COLUMNS[12:]
 
 
 def payload_from(row: Sequence[Any]) -> PayloadRecord:
@@ -88,13 +89,13 @@ def payload_from(row: Sequence[Any]) -> PayloadRecord:
 
 def job_from(row: Sequence[Any]) -> JobRecord:
     """Read ``JOB_COLUMNS``."""
-    ident, created, filename, media, key, session, image, index, source, tags, meta = row[:11]
+    ident, created, filename, media, key, session, image, index, source, tags, meta, forgotten = row[:12]
     return JobRecord(
         id=ident,
         created_at=created,
         filename=filename,
         media_type=media,
-        payload=payload_from(row[11:WIDTH]),
+        payload=payload_from(row[12:WIDTH]),
         key=key,
         session_id=session,
         image_id=image,
@@ -102,6 +103,7 @@ def job_from(row: Sequence[Any]) -> JobRecord:
         source=source,
         tags=() if tags == "[]" else tuple(json.loads(tags)),
         meta=load_map(meta),
+        forgotten_at=forgotten,
     )
 
 

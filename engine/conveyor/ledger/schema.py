@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest migration; what :func:`conveyor.ledger.open_ledger` expects to find."""
 
 metadata = sa.MetaData(
@@ -75,6 +75,7 @@ jobs = sa.Table(
     _text("source"),
     _text("tags", null=False),
     _text("meta", null=False),
+    _int("forgotten_at"),
     sa.Index("uq_jobs_key", "key", unique=True),
     sa.Index("ix_jobs_payload", "payload_id"),
     _partial("ix_jobs_session", "session_id", where="session_id IS NOT NULL"),

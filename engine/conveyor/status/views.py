@@ -80,6 +80,7 @@ class JobStatus:
     tags: tuple[str, ...]
     meta: Mapping[str, str]
     key: str | None
+    forgotten_at: str | None
     deliveries: tuple[DeliveryStatus, ...]
 
     @property
@@ -162,6 +163,7 @@ class Viewer:
             tags=job.tags,
             meta=dict(job.meta),
             key=job.key,
+            forgotten_at=iso(job.forgotten_at),
             deliveries=tuple(self.delivery(record) for record in deliveries),
         )
 

@@ -16,6 +16,7 @@ FILES = (
     "show",
     "orders",
     "replays",
+    "forget",
     "destinations",
     "check",
     "doctor",

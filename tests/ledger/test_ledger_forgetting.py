@@ -1,0 +1,107 @@
+"""Forgetting: nothing that was submitted or answered stays in the ledger, but a tombstone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from conveyor.contract import ErrorKind
+from conveyor.ledger.records import PayloadState, Status
+from conveyor.ledger.schema import metadata
+
+MARK = "mark-of-a-stranger"
+
+
+@pytest.fixture(autouse=True)
+def _worker(kit: Any) -> None:
+    kit.worker()
+
+
+def everything(kit: Any) -> str:
+    """All that the ledger holds, by another route."""
+    with kit.ledger.database.read() as connection:
+        return "\n".join(
+            str(tuple(row))
+            for table in metadata.sorted_tables
+            for row in connection.execute(sa.select(table))
+        )
+
+
+def marked(kit: Any, *, session: str = MARK) -> tuple[str, list[str]]:
+    """One job, delivered to a, failed at b, being delivered to c, waiting for d."""
+    ids = kit.submit(
+        "a", "b", "c", "d",
+        filename=f"{MARK}.jpg", session_id=session, image_id=MARK, key=MARK + session, source=MARK,
+        tags=(f"tag:{MARK}",), meta={"who": MARK},
+    )  # fmt: skip
+    kit.record(kit.report(kit.one("a"), receipt={"reference": MARK, "path": MARK}, response=MARK))
+    failed = {"kind": ErrorKind.CONFLICT, "message": MARK, "hint": MARK, "response": MARK}
+    kit.record(kit.report(kit.one("b"), Status.FAILED, **failed))
+    kit.one("c")
+    return kit.ledger.deliveries.get(ids[0]).job_id, ids
+
+
+def test_what_is_forgotten_is_nowhere_and_leaves_a_tombstone(kit: Any) -> None:
+    job, ids = marked(kit)
+    (kept,) = kit.submit("a", filename="other.jpg", session_id="other")
+    assert MARK in everything(kit)
+    (payload,) = kit.ledger.forgetting.forget([job], kit.now)
+    assert MARK not in everything(kit)
+    digest = f"{int(payload.id[4:]):064x}"
+    assert digest not in everything(kit), "the digest of a photo tells which one it was"
+    record = kit.ledger.deliveries.get(ids[0])
+    assert (record.job.filename, record.job.forgotten_at) == ("forgotten", kit.now)
+    assert [kit.status(ident) for ident in ids] == ["delivered", "failed", "cancelled", "cancelled"]
+    assert kit.ledger.deliveries.get(kept).job.filename == "other.jpg"
+    assert kit.status(kept) is Status.PENDING
+
+
+def test_who_is_delivering_meanwhile_writes_nothing_more(kit: Any) -> None:
+    ids = kit.submit("a")
+    claimed = kit.one("a")
+    kit.ledger.forgetting.forget([claimed.job.id], kit.now)
+    kit.record(kit.report(claimed, receipt={"reference": MARK}, response=MARK))
+    assert MARK not in everything(kit)
+    assert kit.status(ids[0]) is Status.CANCELLED
+
+
+def test_a_death_before_the_bytes_are_gone_is_made_good(kit: Any) -> None:
+    job, _ = marked(kit)
+    (payload,) = kit.ledger.forgetting.forget([job], kit.now)
+    assert kit.ledger.payloads.removing() == [payload], "what the next engine goes on with"
+    assert kit.ledger.forgetting.forget([job], kit.now + 1) == [payload], "or the next order"
+    kit.ledger.payloads.finish_removal([payload.id])
+    record = kit.ledger.deliveries.job(job)
+    assert record.payload.state is PayloadState.REMOVED
+    assert record.forgotten_at == kit.now
+    assert kit.ledger.forgetting.forget([job], kit.now) == []
+
+
+def test_the_way_to_a_file_in_place_is_erased(kit: Any) -> None:
+    from dataclasses import replace
+
+    payload = replace(kit.job().payload, location=f"/home/{MARK}/a.jpg", in_place=True, fingerprint=MARK)
+    (ident,) = kit.deliver("a", payload=payload)
+    kit.ledger.forgetting.forget([kit.ledger.deliveries.get(ident).job_id], kit.now)
+    assert MARK not in everything(kit)
+
+
+def test_a_replay_of_what_is_forgotten_is_refused(kit: Any) -> None:
+    job, ids = marked(kit)
+    kit.ledger.forgetting.forget([job], kit.now)
+    assert kit.replay(ids[1]).done == ()
+
+
+def test_jobs_are_found_by_id_session_and_whole_tag(kit: Any) -> None:
+    first, _ = marked(kit)
+    second, _ = marked(kit, session="two")
+    kit.submit("a", tags=("tag:mark", "x"))
+    find = kit.ledger.forgetting.find
+    assert find([first]) == [first]
+    assert find(sessions=["two"]) == [second]
+    assert find(tags=[f"tag:{MARK}"]) == sorted([first, second])
+    assert find(tags=["tag:%"]) == []
+    kit.ledger.forgetting.forget([first], kit.now)
+    assert find([first], tags=[f"tag:{MARK}"]) == [second], "nothing is left to find it by"
