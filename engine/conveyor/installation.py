@@ -138,7 +138,13 @@ class Installation:
             registry=self.config.registry,
             keyring=self.keyring,
             time_zone=self.config.settings.zone,
-            retention=Retention(retention.payloads.delivered, retention.payloads.failed, retention.attempts),
+            retention=Retention(
+                retention.payloads.delivered,
+                retention.payloads.failed,
+                retention.attempts,
+                retention.jobs.delivered,
+                retention.jobs.failed,
+            ),
         )
 
     def worker_settings(self) -> WorkerSettings:

@@ -309,3 +309,17 @@ def test_a_cleaner_told_to_stop_interrupts_and_leaves_the_rest_for_later(
     assert sim.parts.cleaner.step()
     (cleanup,) = sim.ledger.cleanups.get(ident)
     assert (cleanup.done_at, cleanup.message) == (None, "interrupted")
+
+
+def test_jobs_are_kept_as_long_as_any_payload_and_then_deleted(sim: Simulation, here: Script) -> None:
+    ids = sim.submit()
+    sim.run(1)
+    mine = keeper(sim, payloads_delivered=10.0, payloads_failed=100.0, jobs_delivered=20.0, jobs_failed=20.0)
+    sim.clock.advance(50)
+    mine.remove_payloads()
+    assert mine.forget_jobs() == 0, "an earlier file could still be replayed to the same place"
+    sim.clock.advance(60)
+    assert keeper(sim, jobs_delivered=None, payloads_failed=1.0, payloads_delivered=1.0).forget_jobs() == 0
+    assert keeper(sim, jobs_delivered=1.0, payloads_failed=None).forget_jobs() == 0
+    assert mine.forget_jobs() == 1
+    assert sim.ledger.deliveries.get(ids["here"]) is None

@@ -145,3 +145,55 @@ def test_attempts_go_after_their_delivery_has_been_final_long_enough(kit: Any) -
     kit.deliver("c")
     kit.clock.advance(1)
     assert kit.ledger.retention.attempts(kit.now, 1) == 1, "in batches"
+
+
+def _count(kit: Any) -> dict[str, int]:
+    tables = ("jobs", "payloads", "deliveries", "attempts", "cleanups")
+    with kit.ledger.database.read() as connection:
+        return {
+            name: connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar_one() for name in tables
+        }
+
+
+def _forget(kit: Any, delivered: float, failed: float, limit: int = 100) -> int:
+    bounds = (kit.now - round(delivered * SECOND), kit.now - round(failed * SECOND))
+    total, after = 0, (-1, "")
+    while after is not None:
+        gone, after = kit.ledger.retention.jobs(*bounds, limit, after)
+        total += gone
+    return total
+
+
+def _all_payloads_gone(kit: Any) -> None:
+    begun = kit.ledger.payloads.begin_removal(kit.now, kit.now, kit.now, 100)
+    kit.ledger.payloads.finish_removal([payload.id for payload in begun])
+
+
+def test_a_job_goes_with_all_that_belongs_to_it_and_by_its_status(kit: Any) -> None:
+    kit.deliver("a", "b", key="once")
+    kit.submit("a")
+    kit.record(kit.report(kit.one("a"), Status.FAILED))
+    (waiting,) = kit.submit("c")
+    kit.clock.advance(100)
+    assert _forget(kit, 10, 10) == 0, "their payloads are there"
+    _all_payloads_gone(kit)
+    assert _forget(kit, 200, 200) == 0
+    assert _forget(kit, 10, 200, limit=1) == 1, "in batches, past what stays"
+    assert _count(kit) == {"jobs": 2, "payloads": 2, "deliveries": 2, "attempts": 1, "cleanups": 0}
+    assert _forget(kit, 10, 10) == 1
+    assert _count(kit) == {"jobs": 1, "payloads": 1, "deliveries": 1, "attempts": 0, "cleanups": 0}
+    assert kit.status(waiting) is Status.PENDING
+    kit.submit("a", key="once")
+    assert _count(kit)["jobs"] == 2, "its key is free again"
+
+
+def test_a_job_stays_while_something_of_it_is_to_be_removed_elsewhere(kit: Any) -> None:
+    ident = _cleanup(kit)
+    kit.clock.advance(100)
+    _all_payloads_gone(kit)
+    assert _forget(kit, 10, 10) == 0
+    (one,) = kit.ledger.cleanups.claim(kit.now, 9, kit.now + SECOND)
+    kit.ledger.cleanups.done(one.id, kit.now)
+    assert _forget(kit, 10, 10) == 1
+    assert kit.ledger.deliveries.get(ident) is None
+    assert set(_count(kit).values()) == {0}

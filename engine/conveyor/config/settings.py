@@ -163,6 +163,19 @@ class PayloadRetention(Options):
     )
 
 
+class JobRetention(Options):
+    """How long jobs and their deliveries are known, counted from the final status of the last delivery."""
+
+    delivered: Duration | None = Field(
+        None,
+        description="Of jobs that were delivered everywhere; never less than any payload is kept. For ever "
+        "where nothing is said.",
+    )
+    failed: Duration | None = Field(
+        None, description="Of jobs with a failed or cancelled delivery, likewise."
+    )
+
+
 class RetentionSettings(Options):
     """What is removed, and when."""
 
@@ -170,6 +183,7 @@ class RetentionSettings(Options):
     attempts: Duration | None = Field(
         90 * 86400, description="The record of each attempt of finished deliveries; null keeps it for ever."
     )
+    jobs: JobRetention = Field(JobRetention(), description="Jobs with their deliveries, and their keys.")
 
 
 class NetworkSettings(Options):

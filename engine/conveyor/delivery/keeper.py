@@ -32,6 +32,17 @@ class Retention:
     payloads_delivered: float | None = 7 * 86400.0
     payloads_failed: float | None = 30 * 86400.0
     attempts: float | None = 90 * 86400.0
+    jobs_delivered: float | None = None
+    jobs_failed: float | None = None
+
+    def job(self, kept: float | None) -> float | None:
+        """How long a job is really kept that is to be kept for ``kept``: never less than any payload.
+
+        What was put where is to be known as long as an earlier file could be replayed to the same place.
+        """
+        all_ = (kept, self.payloads_delivered, self.payloads_failed)
+        known = [seconds for seconds in all_ if seconds is not None]
+        return max(known) if len(known) == len(all_) else None
 
 
 def _before(now: int, kept: float | None) -> int:
@@ -138,6 +149,7 @@ class Keeper:
             (self.REMOVE_EVERY, self.remove_payloads),
             (self.REMOVE_EVERY, self.forget_attempts),
             (self.SWEEP_EVERY, self.sweep),
+            (self.SWEEP_EVERY, self.forget_jobs),
         ]
         self._due = dict.fromkeys(range(len(self._steps)), float("-inf"))
         self._loop = Loop("keeper", self._round, log)
@@ -226,6 +238,20 @@ class Keeper:
         before = _before(self._clock.now(), self._retention.attempts)
         while self._ledger.retention.attempts(before, BATCH) == BATCH:
             pass
+
+    def forget_jobs(self) -> int:
+        """Delete jobs past their retention, with their deliveries; returns how many."""
+        now, kept = self._clock.now(), self._retention
+        delivered = _before(now, kept.job(kept.jobs_delivered))
+        failed = _before(now, kept.job(kept.jobs_failed))
+        total = 0
+        after: tuple[int, str] | None = (-1, "")
+        while after is not None and (delivered or failed):
+            gone, after = self._ledger.retention.jobs(delivered, failed, BATCH, after)
+            total += gone
+        if total:
+            self._log.info("old jobs deleted", count=total)
+        return total
 
     def sweep(self) -> None:
         """Remove stored files that no job knows, a day after they appeared."""

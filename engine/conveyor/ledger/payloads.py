@@ -31,6 +31,16 @@ _OVERDUE = (
     )
     > _ENDED,
 )
+
+
+def overdue() -> tuple[sa.ColumnElement[bool], ...]:
+    """Of ``jobs``: none of its deliveries is open, and the last one ended before its bound.
+
+    Takes the parameters ``delivered``, for jobs that were delivered everywhere, and ``failed``.
+    """
+    return _OVERDUE
+
+
 _CANDIDATES = (
     sa.select(_P.id)
     .join(jobs, jobs.c.payload_id == _P.id)

@@ -1,11 +1,12 @@
-"""What the ledger forgets: attempts of deliveries that have long been final."""
+"""What the ledger forgets: attempts of deliveries that have long been final, and at last whole jobs."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
 from conveyor.ledger.database import Database
-from conveyor.ledger.schema import attempts, deliveries
+from conveyor.ledger.payloads import overdue
+from conveyor.ledger.schema import attempts, cleanups, deliveries, jobs, payloads
 
 _A, _D = attempts.c, deliveries.c
 _OLD = (
@@ -18,6 +19,47 @@ _OLD = (
 _DELETE = sa.delete(attempts).where(
     _A.delivery_id == sa.bindparam("b_id"), _A.attempt == sa.bindparam("b_attempt")
 )
+
+_JOBS: sa.BindParameter[str] = sa.bindparam("jobs", expanding=True)
+_PAYLOADS: sa.BindParameter[str] = sa.bindparam("payloads", expanding=True)
+_ENDED = (
+    sa.select(_D.finished_at, _D.id, _D.job_id)
+    .where(
+        _D.finished_at < sa.bindparam("youngest", type_=sa.BigInteger),
+        sa.tuple_(_D.finished_at, _D.id)
+        > sa.tuple_(sa.bindparam("after", type_=sa.BigInteger), sa.bindparam("after_id", type_=sa.Text)),
+    )
+    .order_by(_D.finished_at, _D.id)
+    .limit(sa.bindparam("room"))
+)
+_DELIVERIES = sa.select(_D.id).where(_D.job_id.in_(_JOBS))
+_LEFTOVERS = sa.exists().where(
+    _D.job_id == jobs.c.id, cleanups.c.delivery_id == _D.id, cleanups.c.done_at.is_(None)
+)
+_GOING = (
+    sa.select(jobs.c.id, jobs.c.payload_id)
+    .join(payloads, payloads.c.id == jobs.c.payload_id)
+    .where(
+        jobs.c.id.in_(_JOBS),
+        payloads.c.state == sa.literal_column("'removed'"),
+        *overdue(),
+        sa.not_(_LEFTOVERS),
+    )
+    .order_by(payloads.c.id)
+    .with_for_update(of=payloads)
+)
+_GO = (
+    sa.delete(attempts).where(attempts.c.delivery_id.in_(_DELIVERIES)),
+    sa.delete(cleanups).where(cleanups.c.delivery_id.in_(_DELIVERIES)),
+    sa.delete(deliveries).where(_D.job_id.in_(_JOBS)),
+    sa.delete(jobs).where(jobs.c.id.in_(_JOBS)),
+)
+_GO_PAYLOADS = sa.delete(payloads).where(
+    payloads.c.id.in_(_PAYLOADS), ~sa.exists().where(jobs.c.payload_id == payloads.c.id)
+)
+
+Place = tuple[int, str]
+"""A place in the order in which deliveries ended."""
 
 
 class Retention:
@@ -38,3 +80,37 @@ class Retention:
             with self._database.write() as connection:
                 connection.execute(_DELETE, [{"b_id": row[0], "b_attempt": row[1]} for row in found])
         return len(found)
+
+    def jobs(
+        self, delivered_before: int, failed_before: int, limit: int, after: Place = (-1, "")
+    ) -> tuple[int, Place | None]:
+        """Delete jobs that ended before these bounds, with their deliveries and all that belongs to them.
+
+        A job goes only when its payload is gone, no delivery of it is open, and nothing of it is still to be
+        removed at a destination. Its key may be used again afterwards.
+
+        Args:
+            delivered_before: Bound for jobs of which every delivery was delivered, microseconds.
+            failed_before: Bound for all others.
+            limit: Deliveries looked at.
+            after: Where the last look ended.
+
+        Returns:
+            How many jobs went, and where to go on; None at the end.
+        """
+        bounds = {"delivered": delivered_before, "failed": failed_before}
+        start = {"youngest": max(delivered_before, failed_before), "after": after[0], "after_id": after[1]}
+        with self._database.read() as connection:
+            found = connection.execute(_ENDED, {**start, "room": limit}).all()
+        if not found:
+            return 0, None
+        named = sorted({row[2] for row in found})
+        with self._database.write() as connection:
+            # Whoever replays locks the payload's row before it opens a delivery.
+            going = connection.execute(_GOING, {**bounds, "jobs": named}).all()
+            if going:
+                for statement in _GO:
+                    connection.execute(statement, {"jobs": [row[0] for row in going]})
+                connection.execute(_GO_PAYLOADS, {"payloads": [row[1] for row in going]})
+        last = found[-1]
+        return len(going), (last[0], last[1]) if len(found) == limit else None
