@@ -12,6 +12,7 @@ FILES = (
     "run",
     "worker",
     "status",
+    "top",
     "deliveries",
     "show",
     "orders",
