@@ -34,15 +34,21 @@ class Environment:
 
     folder: Path
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a program of this environment in an empty folder; its output is text."""
+    def run(self, *command: str, timeout: float = 60, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run a program of this environment in an empty folder; its output is text.
+
+        Args:
+            command: Its name and arguments.
+            timeout: Seconds.
+            more: Further variables of its environment.
+        """
         empty = self.folder / "empty"
         empty.mkdir(exist_ok=True)
         program = self.folder / "bin" / command[0]
-        environ = {"PATH": "/usr/bin:/bin", "HOME": str(empty), "LANG": "C.UTF-8", "COLUMNS": "120"}
+        environ = {"PATH": "/usr/bin:/bin", "HOME": str(empty), "LANG": "C.UTF-8", "COLUMNS": "120"} | more
         return subprocess.run(
             [program, *command[1:]],
-            cwd=empty, env=environ, capture_output=True, text=True, timeout=60, check=False,
+            cwd=empty, env=environ, capture_output=True, text=True, timeout=timeout, check=False,
         )  # fmt: skip
 
     def python(self, code: str) -> str:
@@ -92,16 +98,24 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return Built(wheel, sdist)
 
 
+def make_environment(folder: Path, *wheels: Path) -> Environment:
+    """A new environment with these wheels and with links to the dependencies that they declare."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder)
+    pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet"]
+    run(*pip, "--no-index", "--no-deps", *wheels)
+    environment = Environment(folder)
+    site = Path(environment.python("import sysconfig; print(sysconfig.get_path('purelib'))"))
+    names = [wheel.name.partition("-")[0].replace("_", "-") for wheel in wheels]
+    for number, name in enumerate(names):  # the first is Conveyor; plugins bring what their tests need
+        code = f"import importlib.metadata as m; print(*m.requires({name!r}) or [], sep='\\n')"
+        declared = environment.python(code).splitlines()
+        for found in closure(declared, "testing" if number else ""):
+            if found.name.lower() not in names:
+                link_into(site, found)
+    return environment
+
+
 @pytest.fixture(scope="session")
 def bare(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment with the wheel and its dependencies, without a single extra and without the tree."""
-    folder = tmp_path_factory.mktemp("bare")
-    run(sys.executable, "-m", "venv", "--without-pip", folder)
-    pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet"]
-    run(*pip, "--no-index", "--no-deps", built.wheel)
-    environment = Environment(folder)
-    site = Path(environment.python("import sysconfig; print(sysconfig.get_path('purelib'))"))
-    declared = environment.python(f"import importlib.metadata as m; print(*m.requires({NAME!r}), sep='\\n')")
-    for found in closure(declared.splitlines()):
-        link_into(site, found)
-    return environment
+    return make_environment(tmp_path_factory.mktemp("bare"), built.wheel)

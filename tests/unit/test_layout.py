@@ -16,6 +16,7 @@ from conveyor.version import requirement
 
 ROOT = Path(__file__).parents[2]
 SOURCES = {"engine": "conveyor", "connectors": "conveyor_connectors"}
+PLUGINS = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "plugins").glob("*/src"))]
 CODE_LINES, TEST_LINES, FUNCTION_LINES, MEDIAN_LINES = 500, 800, 60, 150
 VERBS = {"help", "run", "test", "test-fast", "test-long", "bench", "lint", "format", "docs", "build", "clean"}
 
@@ -43,7 +44,7 @@ def test_each_source_root_holds_exactly_one_child(root: str) -> None:
 
 
 def test_no_file_is_larger_than_a_reader_holds_in_mind() -> None:
-    code = python_files(*SOURCES)
+    code = python_files(*SOURCES, *PLUGINS)
     large = [str(f.relative_to(ROOT)) for f in code if length(f) > CODE_LINES]
     large += [str(f.relative_to(ROOT)) for f in python_files("tests") if length(f) > TEST_LINES]
     assert not large
@@ -53,7 +54,7 @@ def test_no_file_is_larger_than_a_reader_holds_in_mind() -> None:
 def test_no_function_is_longer_than_a_screen() -> None:
     found = [
         f"{file.relative_to(ROOT)}:{node.lineno} {node.name}"
-        for file in python_files(*SOURCES)
+        for file in python_files(*SOURCES, *PLUGINS)
         if "migrations" not in file.parts  # a listing of columns, written once
         for node in functions(file)
         if (node.end_lineno or 0) - node.lineno >= FUNCTION_LINES
@@ -65,7 +66,7 @@ def test_nothing_is_left_for_later() -> None:
     later = re.compile(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError)\b")
     found = [
         f"{file.relative_to(ROOT)}:{number}"
-        for file in python_files(*SOURCES)
+        for file in python_files(*SOURCES, *PLUGINS)
         for number, line in enumerate(file.read_text().splitlines(), 1)
         if later.search(line)
     ]
@@ -97,7 +98,7 @@ def test_the_name_of_the_distribution_stands_in_one_place() -> None:
     install = re.compile(rf"{name}\[|pip install \W*{name}\b")
     found = [
         f"{file.relative_to(ROOT)}: {text}"
-        for file in python_files(*SOURCES)
+        for file in python_files(*SOURCES, *PLUGINS)
         for text in spoken(file)
         if install.search(text)
     ]
