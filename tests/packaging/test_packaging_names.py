@@ -21,6 +21,11 @@ PUBLIC = {
     """,
 }
 
+HOOKS = """
+    after_attempt alert before_attempt connectors delivery_final destination_changed destination_sources
+    oauth_providers path_filters path_variables payload_sources secret_resolvers
+"""
+
 
 @pytest.mark.parametrize("module", PUBLIC)
 def test_public_names_are_these(module: str) -> None:
@@ -32,5 +37,5 @@ def test_public_names_are_these(module: str) -> None:
 
 def test_hook_names_are_these() -> None:
     hookspecs = importlib.import_module("conveyor.hookspecs")
-    hooks = sorted(name for name in vars(hookspecs) if name.startswith("conveyor_"))
-    assert hooks == ["conveyor_connectors", "conveyor_oauth_providers"]
+    hooks = sorted(name.removeprefix("conveyor_") for name in vars(hookspecs) if name.startswith("conveyor_"))
+    assert hooks == sorted(HOOKS.split())
