@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -131,6 +133,25 @@ def test_a_connections_cap_counts_all_its_destinations(kit: Any, paced: Paced) -
     assert claim(kit, a, b) == ["a", "a", "b"]
     assert claim(kit, a, b, worker="other", paced=paced) == []
     assert paced.until == {}  # no matter of time
+
+
+def test_a_connections_cap_holds_while_two_claim_at_once(kit: Any, paced: Paced) -> None:
+    """Each locks the row of another destination: what they share has to be locked too."""
+    fill(kit, 60, "a", "b")
+    shared = Flow("connection:office", concurrency=3, members=("a", "b"))
+    for _ in range(15):
+        gate = threading.Barrier(2)
+
+        def take(name: str, worker: str, gate: threading.Barrier = gate) -> Any:
+            gate.wait(10)
+            want = kit.want(name, limit=3, flows=(shared,))
+            return kit.ledger.claims.claim(worker, [want], kit.now)
+
+        with ThreadPoolExecutor(2) as pool:
+            ran = [pool.submit(take, "a", "worker"), pool.submit(take, "b", "other")]
+            claims = [claimed for each in ran for claimed in each.result(30)]
+        assert len(claims) == 3
+        kit.record(*(kit.report(claimed) for claimed in claims))
 
 
 def test_a_connections_rate_is_shared_and_the_own_one_counts_too(kit: Any, clock: Any, paced: Paced) -> None:
