@@ -6,6 +6,9 @@ from typing import NoReturn
 
 import pytest
 
+PAGE = "docs/testing-a-connector.md"
+"""Where they are written for a person, each with what usually breaks it."""
+
 PROMISES = {
     "bytes": "every byte arrives, and no other",
     "receipt": "the receipt says what the destination holds",
@@ -51,7 +54,7 @@ PROMISES = {
 
 def broken(promise: str, detail: str, cause: BaseException | None = None) -> NoReturn:
     """Fail the test with the promise that was broken and how."""
-    text = f"broken promise '{promise}': {PROMISES[promise]}\n    {detail}"
+    text = f"broken promise '{promise}': {PROMISES[promise]}\n    {detail}\n    written in {PAGE}"
     try:
         pytest.fail(text, pytrace=False)
     except pytest.fail.Exception as failure:
