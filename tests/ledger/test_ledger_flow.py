@@ -61,18 +61,18 @@ def test_a_rate_holds_over_two_workers_and_is_told(kit: Any, clock: Any, paced: 
     assert claim(kit, want, worker="other") == []
     assert paced.seconds() == pytest.approx(0.05, abs=1e-5)
     taken = 2
-    for turn in range(100):
+    for turn in range(40):
         clock.advance(0.05)
         taken += len(claim(kit, want, worker=("worker", "other")[turn % 2]))
-    assert taken == pytest.approx(2 + 50, abs=1)
+    assert taken == pytest.approx(2 + 20, abs=1)
 
 
-@pytest.mark.parametrize("rate", [0.5, 3.0, 40.0])
+@pytest.mark.parametrize("rate", [3.0, 40.0])
 def test_over_time_a_rate_is_used_and_never_exceeded(kit: Any, clock: Any, paced: Paced, rate: float) -> None:
     fill(kit, 400)
     want = kit.want(limit=50, cap=10_000, flows=(replace(TEN, rate=rate),))
     dice, begun, taken = random.Random(7), kit.now, 0
-    while (passed := (kit.now - begun) / SECOND) < 250 / max(rate, 10):
+    while (passed := (kit.now - begun) / SECOND) < 100 / max(rate, 10):
         taken += len(claim(kit, want, paced=paced))
         assert taken <= max(1.0, rate * BURST) + passed * rate + 1e-3
         clock.advance(min(paced.seconds(), dice.choice([0.03, 0.2])) if "a" in paced.until else 0.03)
