@@ -10,7 +10,14 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from conveyor.hooks import DestinationProvider, PathFilter, PathVariable, PayloadSource, SecretResolver
+from conveyor.hooks import (
+    DestinationProvider,
+    PathFilter,
+    PathVariable,
+    PayloadSource,
+    SecretResolver,
+    Transform,
+)
 from conveyor.paths.vocabulary import add_filter, add_variable
 
 if TYPE_CHECKING:
@@ -22,6 +29,7 @@ HOOKS = (
     "conveyor_secret_resolvers",
     "conveyor_destination_sources",
     "conveyor_payload_sources",
+    "conveyor_transforms",
 )
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -43,6 +51,8 @@ class Announced:
         """Providers of destinations, each with its plugin."""
         self.payloads: dict[str, tuple[str, PayloadSource]] = {}
         """Payload sources, each with its plugin."""
+        self.transforms: dict[str, tuple[str, Transform]] = {}
+        """Transforms, each with its plugin."""
 
     def take(self, hook: str, plugin: str, item: Any) -> str | None:
         """Take one announcement; what is wrong with it, or None."""
@@ -52,6 +62,7 @@ class Announced:
             "conveyor_secret_resolvers": self._secret,
             "conveyor_destination_sources": self._destinations,
             "conveyor_payload_sources": self._payloads,
+            "conveyor_transforms": self._transform,
         }
         return takers[hook](plugin, item)
 
@@ -107,6 +118,14 @@ class Announced:
         if item.name in self.payloads:
             return f"payload source {item.name!r} is there already; the first one is kept"
         self.payloads[item.name] = plugin, item
+        return None
+
+    def _transform(self, plugin: str, item: Any) -> str | None:
+        if not isinstance(item, Transform):
+            return _not(item, "Transform")
+        if item.name in self.transforms:
+            return f"transform {item.name!r} is there already; the first one is kept"
+        self.transforms[item.name] = plugin, item
         return None
 
     def documents(self) -> Iterable[GuardedDocuments]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
 from conveyor.contract import Log, Parcel
 
@@ -25,12 +25,14 @@ __all__ = [
     "DestinationProvider",
     "Fail",
     "Hold",
+    "Made",
     "PathFilter",
     "PathVariable",
     "PayloadSource",
     "Place",
     "SecretResolver",
     "SourceContext",
+    "Transform",
 ]
 
 
@@ -264,3 +266,35 @@ class PayloadSource:
 
     name: str
     run: Callable[[SourceContext], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a transform made.
+
+    Attributes:
+        media_type: Of the result; None when it is the same.
+    """
+
+    media_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """Makes other bytes of a payload for the destinations that name it: ``transforms: [name]``.
+
+    Attributes:
+        name: The word in the YAML.
+        meaning: One line for people.
+        apply: ``(parcel, out) -> Made | None``: reads ``parcel.open()``, writes the result to ``out``, a
+            seekable binary file. None: nothing to change, whatever was written. It must not hold a whole
+            file in memory, and raises ``DeliveryError(REJECTED)`` for a file that it can never take;
+            anything else it raises is tried again on the destination's schedule.
+        rename: From the submitted file name to the result's, for the path: ``a.heic`` → ``a.jpg``. Quick,
+            without I/O, the same every time.
+    """
+
+    name: str
+    meaning: str
+    apply: Callable[[Parcel, BinaryIO], Made | None]
+    rename: Callable[[str], str] | None = None

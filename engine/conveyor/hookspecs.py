@@ -23,6 +23,7 @@ from conveyor.hooks import (
     PayloadSource,
     Place,
     SecretResolver,
+    Transform,
 )
 
 PROJECT = "conveyor"
@@ -68,6 +69,11 @@ def conveyor_destination_sources() -> Iterable[DestinationProvider]:  # type: ig
 @hookspec
 def conveyor_payload_sources() -> Iterable[PayloadSource]:  # type: ignore[empty-body]
     """Return what submits files by itself: a watched folder, a mailbox, a queue."""
+
+
+@hookspec
+def conveyor_transforms() -> Iterable[Transform]:  # type: ignore[empty-body]
+    """Return what makes other bytes of a payload, for destinations that name it: ``transforms: [name]``."""
 
 
 # --- around a delivery --------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ KEYS = {
     "last_error",
     "last_error_kind",
     "hold_reason",
+    "transformed",
     "path",
     "conflict",
     "receipt",

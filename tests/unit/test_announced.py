@@ -12,7 +12,7 @@ import pytest
 from conveyor.config import LedgerSource, load
 from conveyor.contract import DeliveryError, ErrorKind
 from conveyor.delivery.placing import Placer
-from conveyor.hooks import PathFilter, PathVariable, PayloadSource, SecretResolver
+from conveyor.hooks import PathFilter, PathVariable, PayloadSource, SecretResolver, Transform
 from conveyor.hookspecs import hookimpl
 from conveyor.ledger.records import JobRecord, PayloadRecord
 from conveyor.redact import secrets_of
@@ -190,8 +190,20 @@ def test_what_is_announced_wrongly_is_its_plugins_problem() -> None:
         conveyor_path_filters=lambda: [1],
         conveyor_secret_resolvers=lambda: [PayloadSource("x", print)],
         conveyor_destination_sources=lambda: [object()],
+        conveyor_transforms=lambda: [print],
         conveyor_payload_sources=lambda: [PayloadSource("x", print), PayloadSource("x", print)],
     )
-    assert len(known.problems) == 5
+    assert len(known.problems) == 6
     assert list(known.announced.payloads) == ["x"]
     assert {"webhook", "s3"} <= set(known.types())
+
+
+def test_a_transform_that_nobody_brings_quarantines_its_destination(tmp_path: Path) -> None:
+    known = registry(conveyor_transforms=lambda: [Transform("strip-exif", "?", lambda parcel, out: None)])
+    good = load(config(tmp_path, "transforms: [strip-exif]"), registry=known, strict=True).source.get("hook")
+    assert good is not None
+    assert good.transforms == ("strip-exif",)
+    (problem,) = load(config(tmp_path, "transforms: [strip-exiv]"), registry=known).problems
+    assert problem.destination == "hook"
+    assert "there is no transform 'strip-exiv'" in problem.message
+    assert "strip-exif" in str(problem.cure)

@@ -30,6 +30,7 @@ from conveyor.config.settings import NetworkSettings
 from conveyor.config.shape import canonical, shape_of, unknown_keys
 from conveyor.contract import ConflictPolicy, ConnectorSpec
 from conveyor.errors import ConveyorError, Problem
+from conveyor.nearest import did_you_mean
 from conveyor.network import Network
 from conveyor.paths import DEFAULT_TEMPLATE, mistakes
 from conveyor.registry import Registry
@@ -257,6 +258,7 @@ class _Draft:
         spec = self.spec or ConnectorSpec(self.type or "unknown", "not installed", "", "")
         common = self.common or CommonModel(type=spec.type)
         conflict = self._conflict(common, spec)
+        transforms = self._transforms(common, builder)
         problems = tuple(self._problems())
         usable = not problems
         destination = Destination(
@@ -270,6 +272,7 @@ class _Draft:
             retry=common.retry.policy(),
             breaker=common.breaker.policy(),
             conflict=conflict,
+            transforms=transforms,
             template=template_of(common.path_template or DEFAULT_TEMPLATE),
             limits=_limits(common, spec),
             expire_after=common.expire_after,
@@ -280,6 +283,16 @@ class _Draft:
             shared=builder.shared_limits(self.id, spec, self.options if usable else None),
         )
         return Built(destination, problems)
+
+    def _transforms(self, common: CommonModel, builder: Builder) -> tuple[str, ...]:
+        known = builder.registry.announced.transforms
+        for number, name in enumerate(common.transforms):
+            if name not in known:
+                mark = self.tree.place(("transforms", number)) or _NOWHERE
+                cure = did_you_mean(name, known, label="transforms") if known else "install its plugin"
+                fault = Fault(f"there is no transform {name!r}", mark, cure)
+                self.found.append(((*self.path, "transforms", number), fault))
+        return common.transforms
 
     def _conflict(self, common: CommonModel, spec: ConnectorSpec) -> ConflictPolicy:
         offered = spec.capabilities.conflicts

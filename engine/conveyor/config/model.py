@@ -45,6 +45,9 @@ class CommonModel(Options):
     path_template: TemplateText | None = Field(
         None, description="Where files go below the destination's root."
     )
+    transforms: tuple[str, ...] = Field(
+        (), description="What plugins make of the file before it is sent, in this order."
+    )
     limits: LimitsModel = Field(LimitsModel(), description="Concurrency, rates, size and time.")
     expire_after: Duration = Field(
         7 * 86400, gt=0, description="A delivery older than this, holds included, has failed."
@@ -122,6 +125,7 @@ class Destination:
         revision: One-way digest of all of this, secrets included: changes when anything does.
         breaker: When it counts as broken, and as given up.
         problem: Why it cannot be used (``invalid_config``); its work is held.
+        transforms: Names of what plugins make of each file before it is sent.
         shared: What the config says of its connection; None when that is nothing.
     """
 
@@ -143,3 +147,4 @@ class Destination:
     problem: Problem | None = None
     breaker: BreakerPolicy = DEFAULT
     shared: SharedLimits | None = None
+    transforms: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ from conveyor.contract import ConflictPolicy as Conflict
 from conveyor.delivery import effects
 from conveyor.delivery.context import EngineContext, Stop, Stopped, TimeLimits, state_binding
 from conveyor.delivery.decisions import Decided, consequence
+from conveyor.delivery.returns import given_back
 from conveyor.errors import ConveyorError, LedgerUnavailable, PayloadError
 from conveyor.ledger.records import (
     AttemptOutcome,
@@ -38,7 +39,6 @@ from conveyor.ledger.records import (
     Status,
 )
 from conveyor.redact import Redactor, bounded
-from conveyor.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from conveyor.config import Destination
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from conveyor.delivery.known import Known
     from conveyor.delivery.placing import Placer
     from conveyor.delivery.pool import Checkout, ConnectorPool
+    from conveyor.delivery.transforming import Transformer
     from conveyor.hooks import Decision
     from conveyor.keyring import Keyring
     from conveyor.ledger.cleanups import Cleanups
@@ -73,6 +74,7 @@ class Bench:
     """The account's tokens of late, which no text may hold."""
     decide: Callable[[Parcel, Destination, str, int], tuple[str, Decision] | None] = lambda *_: None
     """What plugins say before an attempt."""
+    transformer: Transformer | None = None
 
 
 def parcel_of(job: JobRecord, delivery_id: str, payloads: PayloadStore) -> Parcel:
@@ -129,21 +131,15 @@ class Attempt:
         self._settled_by_others = False
         """Delivered, but by somebody else's file: what this delivery began there is to be abandoned."""
         self._redact = known.redact
-        limits = destination.limits
+        self._endpoint = known.endpoint
+        self._job = claim.job
+        """The job as it is sent: once transforms have run, with their result."""
+        self._wants_transforms = False
+        self._look_at_result()
         self.context = EngineContext(
             claim,
-            limits=TimeLimits.for_size(
-                claim.job.payload.size,
-                base=limits.base_timeout,
-                min_rate=limits.min_rate,
-                idle=limits.idle_timeout,
-                answer=limits.answer_timeout,
-            ),
-            binding=state_binding(
-                known.endpoint,
-                claim.placement.path if claim.placement else "",
-                claim.job.payload.digests["sha256"],
-            ),
+            limits=self._limits(),
+            binding=self._binding(),
             states=bench.states,
             keyring=bench.keyring,
             lease=bench.lease,
@@ -151,6 +147,46 @@ class Attempt:
             log=log,
             places=destination.spec.capabilities.places,
         )
+
+    def _limits(self) -> TimeLimits:
+        limits = self.destination.limits
+        return TimeLimits.for_size(
+            self._job.payload.size,
+            base=limits.base_timeout,
+            min_rate=limits.min_rate,
+            idle=limits.idle_timeout,
+            answer=limits.answer_timeout,
+        )
+
+    def _binding(self) -> str:
+        placement = self.claim.placement
+        path = placement.path if placement else ""
+        return state_binding(self._endpoint, path, self._job.payload.digests["sha256"])
+
+    # --- transforms ----------------------------------------------------------------------------
+
+    def _look_at_result(self) -> None:
+        """Send what transforms have made before, where that is what the destination wants."""
+        transformer, claim = self._bench.transformer, self.claim
+        if transformer is None or not self.destination.transforms:
+            return
+        try:
+            if claim.transformed is not None and transformer.usable(self.destination, claim.transformed):
+                self._job = transformer.applied(self.destination, claim.job, claim.transformed)
+            else:
+                self._wants_transforms = True
+        except DeliveryError:
+            self._wants_transforms = True  # says the same again, where it can be reported
+
+    def _transform(self, original: Parcel) -> None:
+        transformer, claim, context = self._bench.transformer, self.claim, self.context
+        assert transformer is not None
+        with context.phase("transform"):
+            made = transformer.make(self.destination, original, claim.fence, lambda: context.progress(0))
+        if made is None:
+            raise Stopped(Stop.FENCED)
+        self._job = transformer.applied(self.destination, claim.job, made)
+        context.begin(self._limits(), self._binding())
 
     # --- running -------------------------------------------------------------------------------
 
@@ -188,12 +224,15 @@ class Attempt:
         placement = claim.placement or self._placer(
             self.destination, claim.job, claim.delivery_id, claim.cycle
         )
-        self._refuse_undeclared(placement)
         self._bench.payloads.verify(claim.job.payload)
-        parcel = parcel_of(claim.job, claim.delivery_id, self._bench.payloads)
-        decided = self._bench.decide(parcel, self.destination, placement.path, claim.attempt)
+        original = parcel_of(claim.job, claim.delivery_id, self._bench.payloads)
+        decided = self._bench.decide(original, self.destination, placement.path, claim.attempt)
         if decided is not None:
             raise Decided(*decided)
+        if self._wants_transforms:
+            self._transform(original)
+        self._refuse_undeclared(placement)
+        parcel = parcel_of(self._job, claim.delivery_id, self._bench.payloads)
         target = Target(placement.path, placement.conflict)
         checkout = self._bench.pool.take(self.destination)
         sound = False
@@ -260,7 +299,7 @@ class Attempt:
 
     def _refuse_undeclared(self, placement: Placement) -> None:
         declared = self._capabilities
-        size = self.claim.job.payload.size
+        size = self._job.payload.size
         for limit, whose in (
             (declared.max_size, self.destination.type),
             (self.destination.limits.max_size, self.destination.id),
@@ -395,60 +434,6 @@ class Attempt:
             f"not finished after {self.context.elapsed():.0f} s",
             hint="raise limits.base_timeout, or lower limits.min_rate for slow destinations",
         )
-
-
-def given_back(claim: Claimed, reason: str, now: int, *, look_first: bool = False) -> AttemptReport:
-    """The report of a claim that nobody worked on, or not to the end: due again at once, uncharged.
-
-    Args:
-        claim: What is given back.
-        reason: Why.
-        now: Microseconds.
-        look_first: The destination may know of the attempt: the next one asks ``find`` first.
-    """
-    return AttemptReport(
-        delivery_id=claim.delivery_id,
-        destination=claim.destination,
-        fence=claim.fence,
-        attempt=claim.attempt,
-        outcome=AttemptOutcome.GIVEN_BACK,
-        status=Status.PENDING,
-        started_at=claim.started_at,
-        finished_at=now,
-        next_attempt_at=now,
-        failures=claim.failures,
-        lost_in_a_row=claim.lost_in_a_row,
-        throttled_since=claim.throttled_since,
-        look_first=claim.look_first or look_first,
-        follows="retry",
-        message=f"given back: {reason}",
-    )
-
-
-def defect(claim: Claimed, error: BaseException, now: int) -> AttemptReport:
-    """The report of a claim on which the engine itself failed: bounded by the default schedule."""
-    shown = DeliveryError(ErrorKind.TRANSIENT, f"the engine failed: {type(error).__name__}")
-    effect = effects.failed(claim, shown, effects.Rules(RetryPolicy()), now=now)
-    return AttemptReport(
-        delivery_id=claim.delivery_id,
-        destination=claim.destination,
-        fence=claim.fence,
-        attempt=claim.attempt,
-        outcome=AttemptOutcome.FAILED,
-        status=effect.status,
-        started_at=claim.started_at,
-        finished_at=now,
-        next_attempt_at=effect.next_attempt_at,
-        charged=effect.charged,
-        failures=effect.failures,
-        throttled_since=effect.throttled_since,
-        look_first=True,
-        follows=effect.follows,
-        kind=shown.kind,
-        message=shown.message,
-        hint="this is a defect; the log has its traceback: please report it",
-        cleanup=effect.status is Status.FAILED,
-    )
 
 
 _ITEM_AT_FAULT = frozenset(

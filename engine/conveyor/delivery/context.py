@@ -196,6 +196,13 @@ class EngineContext:
         else:
             self.foreign_state = self.claim.state
 
+    def begin(self, limits: TimeLimits, binding: str) -> None:
+        """Begin to send what transforms have made: its own time, and state of its own."""
+        self._limits = limits
+        self._binding = binding
+        self._last_progress = self._clock.monotonic()
+        self._deadline = self._last_progress + limits.total
+
     def restart(self) -> None:
         """Forget the saved state and the bytes sent: the attempt begins again from byte 0."""
         self.save(**dict.fromkeys(self._state))

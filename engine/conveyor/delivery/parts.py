@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from conveyor import log
 from conveyor.clock import Clock
 from conveyor.contract import Log
-from conveyor.delivery.attempt import Attempt, Bench, defect, given_back
+from conveyor.delivery.attempt import Attempt, Bench
 from conveyor.delivery.cleaner import Cleaner
 from conveyor.delivery.completions import Completions
 from conveyor.delivery.dispatcher import Dispatcher
@@ -27,7 +27,9 @@ from conveyor.delivery.loops import Loop
 from conveyor.delivery.observers import Observers
 from conveyor.delivery.placing import Placer
 from conveyor.delivery.pool import ConnectorPool
+from conveyor.delivery.returns import defect, given_back
 from conveyor.delivery.strays import Strays
+from conveyor.delivery.transforming import Transformer
 from conveyor.delivery.watchdog import Watchdog
 from conveyor.ledger.records import AttemptOutcome, AttemptReport, Claimed
 from conveyor.log import EngineLog
@@ -107,7 +109,13 @@ class Parts:
         """Sees to it that there are so many threads; set by whoever runs the parts in threads."""
         self._pause = self.FIRST_PAUSE
         self._pause_until = float("-inf")
-        self._placer = Placer(shop.time_zone)
+        self.transformer = Transformer(
+            shop.registry.announced.transforms,
+            shop.registry.plugins,
+            shop.payloads,
+            shop.ledger.transformed,
+        )
+        self._placer = Placer(shop.time_zone, self.transformer.renamed)
         self._working()
         self._keeping()
         self._bench = Bench(
@@ -121,6 +129,7 @@ class Parts:
             self._linked,
             self.connections.secrets,
             self.observers.decision,
+            self.transformer,
         )
 
     def _working(self) -> None:

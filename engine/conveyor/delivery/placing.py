@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING
 
@@ -22,10 +24,14 @@ class Placer:
 
     Args:
         time_zone: What ``{date}`` is rendered in.
+        renamed: The file name after a destination's transforms.
     """
 
-    def __init__(self, time_zone: tzinfo = UTC) -> None:
+    def __init__(
+        self, time_zone: tzinfo = UTC, renamed: Callable[[Destination, str], str] | None = None
+    ) -> None:
         self._time_zone = time_zone
+        self._renamed = renamed
 
     def __call__(self, destination: Destination, job: JobRecord, delivery_id: str, cycle: int) -> Placement:
         """The path and policy of a delivery's cycle.
@@ -47,6 +53,8 @@ class Placer:
         return tuple(map(str, placed.changes)) if placed.path == path else ()
 
     def _placed(self, destination: Destination, job: JobRecord, delivery_id: str, cycle: int) -> Placed:
+        if destination.transforms and self._renamed is not None:
+            job = replace(job, filename=self._renamed(destination, job.filename))
         values = Values.of(
             job, delivery_id, destination.id, destination.labels, time_zone=self._time_zone, cycle=cycle
         )

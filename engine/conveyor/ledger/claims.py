@@ -92,6 +92,7 @@ _ROWS = (
         _D.state,
         _D.look_first,
         _D.held_since,
+        _D.transformed,
     )
     .select_from(deliveries)
     .join(jobs, jobs.c.id == _D.job_id)
@@ -300,9 +301,9 @@ def _take(
     meters: flow.Meters | None,
 ) -> Iterable[Claimed]:
     for row in _due_rows(connection, want, room, now):
-        ident, fence, attempt, cycle, failures, lost, throttled, path, conflict, state, look, held = row[
-            rows.WIDTH :
-        ]
+        counts, place = row[rows.WIDTH : rows.WIDTH + 7], row[rows.WIDTH + 7 :]
+        ident, fence, attempt, cycle, failures, lost, throttled = counts
+        path, conflict, state, look, held, made = place
         job = rows.job_from(row)
         if meters is not None and not meters.take(want, job.payload.size):
             return
@@ -324,6 +325,7 @@ def _take(
             started_at=now,
             probe=probe,
             held_since=held,
+            transformed=rows.transformed_from(made),
         )
 
 

@@ -27,6 +27,7 @@ from conveyor.ledger.sealed import Sealed
 from conveyor.ledger.sqlite import SqliteDatabase
 from conveyor.ledger.states import States
 from conveyor.ledger.submissions import Submissions
+from conveyor.ledger.transformed import TransformResults
 from conveyor.ledger.versions import check, refuse_moved, upgrade
 from conveyor.ledger.wakeups import Wakeups
 from conveyor.ledger.workers import Workers
@@ -61,6 +62,7 @@ class Ledger:
         self.connections = Connections(database, keyring)
         self.sealed = Sealed(database, keyring)
         self.retention = Retention(database)
+        self.transformed = TransformResults(database)
         self.plugin_failures = PluginFailures(database)
         self.figures = Figures(database)
         self.forgetting = Forgetting(database)

@@ -47,10 +47,26 @@ _CANDIDATES = (
     .where(_PRESENT, jobs.c.created_at < sa.bindparam("youngest"), *_OVERDUE)
     .limit(sa.bindparam("room"))
 )
+_MADE = deliveries.alias("made")
+"""Whose transforms made the payload."""
+_CANDIDATES_MADE = (
+    sa.select(_P.id)
+    .join(_MADE, _MADE.c.payload_id == _P.id)
+    .join(jobs, jobs.c.id == _MADE.c.job_id)
+    .where(_PRESENT, jobs.c.created_at < sa.bindparam("youngest"), *_OVERDUE)
+    .limit(sa.bindparam("room"))
+)
 _LOCK = sa.select(_P.id).where(_IDS, _PRESENT).order_by(_P.id).with_for_update()
 _BEGIN = (
     sa.update(payloads)
-    .where(_IDS, _PRESENT, sa.exists().where(jobs.c.payload_id == _P.id, *_OVERDUE))
+    .where(
+        _IDS,
+        _PRESENT,
+        sa.or_(
+            sa.exists().where(jobs.c.payload_id == _P.id, *_OVERDUE),
+            sa.exists().where(_MADE.c.payload_id == _P.id, _MADE.c.job_id == jobs.c.id, *_OVERDUE),
+        ),
+    )
     .values(state=PayloadState.REMOVING.value)
 )
 _ALL_REMOVING = sa.select(*rows.PAYLOAD_COLUMNS).where(_REMOVING).order_by(_P.id)
@@ -84,8 +100,9 @@ class Payloads:
         bounds = {"delivered": delivered_before, "failed": failed_before}
         youngest = min(now, max(delivered_before, failed_before))
         with self._database.read() as connection:
-            found = connection.execute(_CANDIDATES, {**bounds, "youngest": youngest, "room": limit})
-            candidates = sorted(found.scalars())
+            values = {**bounds, "youngest": youngest, "room": limit}
+            some_of = [connection.execute(each, values).scalars() for each in (_CANDIDATES, _CANDIDATES_MADE)]
+            candidates = sorted({ident for found in some_of for ident in found})
         begun: list[PayloadRecord] = []
         for some in chunks(candidates):
             with self._database.write(durable=True) as connection:

@@ -92,6 +92,21 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Transformed:
+    """What transforms made for a delivery.
+
+    Attributes:
+        by: Their names, in order.
+        payload: The result; None when they changed nothing.
+        media_type: Of the result; None likewise.
+    """
+
+    by: tuple[str, ...]
+    payload: PayloadRecord | None = None
+    media_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewDelivery:
     """One destination of a job that is being submitted."""
 
@@ -188,6 +203,8 @@ class Claimed:
     probe: bool = False
     held_since: int | None = None
     """Since when a hook has held it, without a break."""
+    transformed: Transformed | None = None
+    """What transforms have made of the payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +321,7 @@ class DeliveryRecord:
     priority: int
     hold_reason: str | None
     """Why a hook holds it, while it is pending."""
+    transformed: Transformed | None
     job: JobRecord
 
 

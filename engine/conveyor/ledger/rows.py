@@ -23,6 +23,7 @@ from conveyor.ledger.records import (
     PayloadState,
     Placement,
     Status,
+    Transformed,
 )
 from conveyor.ledger.schema import attempts, deliveries, health, jobs, payloads
 
@@ -137,6 +138,23 @@ def job_row(job: JobRecord) -> dict[str, Any]:
     }
 
 
+def dump_transformed(made: Transformed) -> str:
+    """What transforms made, as JSON text."""
+    payload = None if made.payload is None else payload_row(made.payload)
+    return _encode({"by": list(made.by), "payload": payload, "media_type": made.media_type})
+
+
+def transformed_from(text: str | None) -> Transformed | None:
+    """What :func:`dump_transformed` wrote; None for none."""
+    if text is None:
+        return None
+    found = json.loads(text)
+    payload = found["payload"]
+    if payload is not None:
+        payload = PayloadRecord(**{**payload, "digests": json.loads(payload["digests"])})
+    return Transformed(tuple(found["by"]), payload, found["media_type"])
+
+
 # A delivery -------------------------------------------------------------------------------------------------
 
 _DELIVERY_COLUMNS = tuple(
@@ -167,6 +185,7 @@ _DELIVERY_COLUMNS = tuple(
         "replay_of",
         "priority",
         "hold_reason",
+        "transformed",
     )
 )
 
@@ -186,6 +205,7 @@ def delivery_from(row: Sequence[Any]) -> DeliveryRecord:
     values[16] = values[16] and ConflictPolicy(values[16])
     values[19] = load(values[19])
     values[21] = values[21] and ErrorKind(values[21])
+    values[25] = transformed_from(values[25])
     values.append(job_from(row))
     return DeliveryRecord(*values)
 

@@ -113,6 +113,8 @@ deliveries = sa.Table(
     _text("replay_of"),
     _text("hold_reason"),
     _int("held_since"),
+    _text("payload_id"),
+    _text("transformed"),
     _int("priority", default=0),
     _text("replay"),
     sa.CheckConstraint(
@@ -147,6 +149,7 @@ deliveries = sa.Table(
     _partial(
         "ix_deliveries_finished", "finished_at", "destination", "status", where="finished_at IS NOT NULL"
     ),
+    _partial("ix_deliveries_payload", "payload_id", where="payload_id IS NOT NULL"),
     _partial("ix_deliveries_overwritten", "destination", "path", where="conflict = 'overwrite'"),
 )
 

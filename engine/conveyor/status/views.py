@@ -25,6 +25,8 @@ class DeliveryStatus:
         state_reason: Why it waits: ``queued``, ``retrying``, ``paused``, ``needs_login`` …; None when it
             does not.
         cure: What ends a hold.
+        transformed: What transforms made of the file: ``by``, and ``payload``, ``size``, ``digests`` and
+            ``media_type`` of the result; None without any.
         hold_reason: Which plugin holds it, and why; None unless one does.
         attempts: Over all cycles. ``failures``: charged in this cycle, of ``budget``.
         replayable_until: Until when its bytes are kept at least; None while it is open, and for ever.
@@ -48,6 +50,7 @@ class DeliveryStatus:
     last_error: str | None
     last_error_kind: str | None
     hold_reason: str | None
+    transformed: Mapping[str, Any] | None
     path: str | None
     conflict: str | None
     receipt: Mapping[str, Any] | None
@@ -136,6 +139,7 @@ class Viewer:
             last_error=record.last_error,
             last_error_kind=record.last_error_kind,
             hold_reason=record.hold_reason if record.status is Status.PENDING else None,
+            transformed=_transformed(record),
             path=record.path,
             conflict=record.conflict,
             receipt=record.receipt,
@@ -173,6 +177,17 @@ class Viewer:
         delivered = record.status is Status.DELIVERED
         kept = self._retention.delivered if delivered else self._retention.failed
         return None if kept is None else iso(record.finished_at + micros(kept))
+
+
+def _transformed(record: DeliveryRecord) -> dict[str, Any] | None:
+    made = record.transformed
+    if made is None:
+        return None
+    shown: dict[str, Any] = {"by": list(made.by), "media_type": made.media_type, "payload": None}
+    if made.payload is not None:
+        result = made.payload
+        shown |= {"payload": result.id, "size": result.size, "digests": dict(result.digests)}
+    return shown
 
 
 def attempt_view(attempt: AttemptRecord) -> dict[str, Any]:
