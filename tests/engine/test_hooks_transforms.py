@@ -235,3 +235,32 @@ def test_the_result_goes_with_the_original_when_retention_ends(
     sim.clock.advance(8 * 86400)
     assert sim.parts.keeper.remove_payloads() == 2
     assert not [p for p in sim.payloads.root.rglob("pay_*") if p.is_file()]
+
+
+def test_forgetting_a_job_erases_the_result_too(sim: Simulation, here: Script, upper: Upper) -> None:
+    ident = sim.submit(ORIGINAL)["here"]
+    sim.step()
+    job = sim.delivery(ident).job_id
+    left = sim.ledger.forgetting.forget([job], sim.clock.now())
+    assert {record.id for record in left} == {row[0] for row in payload_rows(sim)}
+    assert len(left) == 2
+    assert sim.delivery(ident).transformed is None
+    assert all(row[1] == "{}" for row in payload_rows(sim))
+
+
+def test_a_job_that_is_kept_no_longer_goes_with_the_rows_of_its_results(
+    sim: Simulation, here: Script, upper: Upper
+) -> None:
+    sim.submit(ORIGINAL)
+    sim.step()
+    sim.clock.advance(8 * 86400)
+    later = sim.clock.now()
+    assert sim.ledger.retention.jobs(later, later, 10)[0] == 0, "its payloads are still there"
+    sim.parts.keeper.remove_payloads()
+    assert sim.ledger.retention.jobs(later, later, 10)[0] == 1
+    assert payload_rows(sim) == []
+
+
+def payload_rows(sim: Simulation) -> list[Any]:
+    with sim.ledger.database.read() as connection:
+        return list(connection.exec_driver_sql("SELECT id, digests FROM payloads"))

@@ -30,7 +30,11 @@ BATCH = 500
 _D, _J, _P = deliveries.c, jobs.c, payloads.c
 _JOBS: sa.BindParameter[str] = sa.bindparam("jobs", expanding=True)
 _DELIVERIES = sa.select(_D.id).where(_D.job_id.in_(_JOBS))
-_PAYLOADS = sa.select(_J.payload_id).where(_J.id.in_(_JOBS))
+_PAYLOADS = sa.union(
+    sa.select(_J.payload_id).where(_J.id.in_(_JOBS)),
+    # What transforms have made of them.
+    sa.select(_D.payload_id).where(_D.job_id.in_(_JOBS), _D.payload_id.is_not(None)),
+)
 
 _KNOWN = sa.select(_J.id).where(_J.forgotten_at.is_(None))
 _TAGGED = (
@@ -60,7 +64,7 @@ _TOLD_OF = (
 _ERASE_DELIVERIES = (
     sa.update(deliveries)
     .where(_D.job_id.in_(_JOBS))
-    .values(path=None, state=None, receipt=None, last_error=None, hold_reason=None)
+    .values(path=None, state=None, receipt=None, last_error=None, hold_reason=None, transformed=None)
 )
 _ERASE_ATTEMPTS = (
     sa.update(attempts)

@@ -36,6 +36,11 @@ _DELIVERIES = sa.select(_D.id).where(_D.job_id.in_(_JOBS))
 _LEFTOVERS = sa.exists().where(
     _D.job_id == jobs.c.id, cleanups.c.delivery_id == _D.id, cleanups.c.done_at.is_(None)
 )
+_RESULTS = sa.select(_D.payload_id).where(_D.job_id.in_(_JOBS), _D.payload_id.is_not(None))
+_MADE = payloads.alias("made")
+_RESULT_THERE = sa.exists().where(
+    _D.job_id == jobs.c.id, _MADE.c.id == _D.payload_id, _MADE.c.state != sa.literal_column("'removed'")
+)
 _GOING = (
     sa.select(jobs.c.id, jobs.c.payload_id)
     .join(payloads, payloads.c.id == jobs.c.payload_id)
@@ -44,6 +49,7 @@ _GOING = (
         payloads.c.state == sa.literal_column("'removed'"),
         *overdue(),
         sa.not_(_LEFTOVERS),
+        sa.not_(_RESULT_THERE),
     )
     .order_by(payloads.c.id)
     .with_for_update(of=payloads)
@@ -109,8 +115,10 @@ class Retention:
             # Whoever replays locks the payload's row before it opens a delivery.
             going = connection.execute(_GOING, {**bounds, "jobs": named}).all()
             if going:
+                gone = {"jobs": [row[0] for row in going]}
+                results = list(connection.execute(_RESULTS, gone).scalars())
                 for statement in _GO:
-                    connection.execute(statement, {"jobs": [row[0] for row in going]})
-                connection.execute(_GO_PAYLOADS, {"payloads": [row[1] for row in going]})
+                    connection.execute(statement, gone)
+                connection.execute(_GO_PAYLOADS, {"payloads": [*(row[1] for row in going), *results]})
         last = found[-1]
         return len(going), (last[0], last[1]) if len(found) == limit else None
