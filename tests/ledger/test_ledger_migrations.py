@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from conveyor.ledger.connect import connect
 from conveyor.ledger.connections import Tokens
 from conveyor.ledger.facade import Ledger
 from conveyor.ledger.records import Status
-from conveyor.ledger.schema import HEAD, metadata
+from conveyor.ledger.schema import HEAD, OLDEST, metadata
 from conveyor.ledger.versions import SCRIPTS, create, run_migrations
 
 _POSTGRES_TABLES = """
@@ -167,11 +168,68 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date_with_all_it_holds(
 def test_a_newer_ledger_is_refused_and_left_alone(kit: Any) -> None:
     with kit.ledger.database.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(sa.text("UPDATE meta SET value = '9998' WHERE key = 'oldest_program'"))
     for attempt in (lambda: open_ledger(kit.url, clock=kit.clock), lambda: migrate(kit.url)):
         with pytest.raises(LedgerError, match="newer than this program's") as caught:
             attempt()
         assert "upgrade Conveyor" in str(caught.value.cure)
     assert current_version(kit.url) == "9999"
+
+
+def test_a_worker_of_the_version_before_runs_beside_new_ones(
+    kit: Any, kit_over: Callable[[Ledger], Any]
+) -> None:
+    """This program is the one before: the next one's migration has expanded the tables meanwhile."""
+    kit.worker()
+    with kit.ledger.database.write() as connection:
+        for statement in (
+            "ALTER TABLE deliveries ADD COLUMN of_tomorrow TEXT",
+            "ALTER TABLE jobs ADD COLUMN counted BIGINT NOT NULL DEFAULT 0",
+            "CREATE TABLE tomorrow (id TEXT PRIMARY KEY)",
+            "UPDATE alembic_version SET version_num = '9999'",
+        ):
+            connection.execute(sa.text(statement))
+    running = kit.deliver("a")  # it ran already, and goes on
+    assert migrate(kit.url) == "9999", "nothing is taken back"
+    keyring = Keyring([Fernet.generate_key()])
+    with open_ledger(kit.url, clock=kit.clock, keyring=keyring) as ledger:
+        restarted = kit_over(ledger)
+        (waiting,) = restarted.submit("b")
+        restarted.worker("restarted")
+        restarted.record(restarted.report(restarted.one("b", "restarted"), Status.FAILED))
+        restarted.replay(waiting)
+        assert restarted.status(waiting) is Status.PENDING
+        assert restarted.status(running[0]) is Status.DELIVERED
+    assert current_version(kit.url) == "9999"
+
+
+def _contracts(source: str) -> list[str]:
+    """What a migration does that a program which does not know of it may stumble over."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        name = node.func.attr
+        if name.startswith(("drop_", "alter_", "rename_")) or name in (
+            "create_check_constraint",
+            "batch_alter_table",
+        ):
+            found.append(name)
+        if name == "add_column":
+            said = ast.unparse(node)
+            if "nullable=False" in said and "server_default" not in said:
+                found.append("add_column without a default")
+    return found
+
+
+def test_migrations_that_older_programs_live_with_only_expand() -> None:
+    assert OLDEST <= HEAD
+    for file in sorted((SCRIPTS / "versions").glob("*.py")):
+        if file.name[:4] > OLDEST:
+            assert not _contracts(file.read_text()), f"{file.name}: raise OLDEST, or expand only"
+    assert _contracts("op.drop_column('jobs', 'key')") == ["drop_column"]
+    assert _contracts("op.add_column('jobs', sa.Column('n', sa.Text, nullable=False))")
+    assert not _contracts("op.add_column('jobs', sa.Column('n', sa.Text))")
 
 
 def test_an_embedded_ledger_is_made_on_start_and_a_server_wants_migrate(empty: str, clock: Any) -> None:

@@ -13,6 +13,13 @@ import sqlalchemy as sa
 HEAD = "0010"
 """The newest migration; what :func:`conveyor.ledger.open_ledger` expects to find."""
 
+OLDEST = "0009"
+"""The oldest program, by its ``HEAD``, that works on these tables beside this one.
+
+A migration expands: a new table, a new column that is nullable or has a default, an index. What it makes
+superfluous is contracted by a later release, which raises this to the first program that does not use it.
+"""
+
 metadata = sa.MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",

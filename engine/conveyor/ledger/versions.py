@@ -16,13 +16,17 @@ import sqlalchemy as sa
 
 from conveyor.errors import LedgerError
 from conveyor.ledger.connect import connect
-from conveyor.ledger.database import Database
-from conveyor.ledger.schema import HEAD, meta, metadata
+from conveyor.ledger.database import Database, upsert
+from conveyor.ledger.schema import HEAD, OLDEST, meta, metadata
 from conveyor.ledger.sqlite import SqliteDatabase
 
 MOVED_TO = "moved_to"
 """Key of the mark that :mod:`conveyor.ledger.moving` leaves."""
 
+OLDEST_PROGRAM = "oldest_program"
+"""Key of the mark that says which programs older than the tables may use them."""
+
+_OLDEST_PROGRAM = sa.select(meta.c.value).where(meta.c.key == OLDEST_PROGRAM)
 _MOVED = sa.select(meta.c.value).where(meta.c.key == MOVED_TO)
 
 SCRIPTS = Path(__file__).parent / "migrations"
@@ -45,13 +49,13 @@ def version(database: Database) -> str | None:
 
 
 def check(database: Database) -> None:
-    """Refuse a database whose tables are not exactly this version's.
+    """Refuse a database whose tables are neither this version's nor newer ones that it may use.
 
     Raises:
         LedgerError: With the cure.
     """
     found = version(database)
-    if found == HEAD:
+    if found == HEAD or serves(database, found):
         return
     _refuse_newer(found, database)
     state = "has no tables yet" if found is None else f"is of version {found}, this program needs {HEAD}"
@@ -60,8 +64,9 @@ def check(database: Database) -> None:
 
 def upgrade(database: Database) -> str:
     """Make the tables, or bring them up to date; at once when they are. Returns the version."""
-    if version(database) == HEAD:
-        return HEAD
+    already = version(database)
+    if already is not None and (already == HEAD or serves(database, already)):
+        return already
     with _alone(database), database.write(durable=True) as connection:
         if connection.dialect.name == "postgresql":
             # A migration may take its time, and wait for another one's; it is the only long transaction.
@@ -75,7 +80,17 @@ def upgrade(database: Database) -> str:
             create(connection)
         elif found != HEAD:
             run_migrations(connection)
+            upsert(connection, meta, [{"key": OLDEST_PROGRAM, "value": OLDEST}])
     return HEAD
+
+
+def serves(database: Database, found: str | None) -> bool:
+    """Whether tables of the version ``found``, newer than this program's, say that it may use them."""
+    if found is None or found <= HEAD:
+        return False
+    with database.read() as connection:
+        oldest = connection.execute(_OLDEST_PROGRAM).scalar()
+    return oldest is not None and oldest <= HEAD
 
 
 def refuse_moved(database: Database) -> None:
@@ -94,6 +109,7 @@ def create(connection: sa.Connection) -> None:
     metadata.create_all(connection)
     _VERSIONS.create(connection, checkfirst=True)
     connection.execute(sa.insert(_VERSIONS), {"version_num": HEAD})
+    upsert(connection, meta, [{"key": OLDEST_PROGRAM, "value": OLDEST}])
 
 
 def run_migrations(connection: sa.Connection, target: str = "head") -> None:
@@ -119,6 +135,13 @@ def version_of_url(url: str) -> str | None:
     """See :func:`conveyor.ledger.current_version`."""
     with closing(connect(url)) as database:
         return version(database)
+
+
+def usable_url(url: str) -> bool:
+    """Whether this program may use the ledger as it is. Raises LedgerError when it cannot be asked."""
+    with closing(connect(url)) as database:
+        found = version(database)
+        return found == HEAD or serves(database, found)
 
 
 def _version(connection: sa.Connection) -> str | None:

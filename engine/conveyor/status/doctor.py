@@ -150,6 +150,7 @@ def _tables(config: Config) -> Iterator[Finding]:
     from conveyor.config.settings import SQLITE
     from conveyor.ledger import current_version
     from conveyor.ledger.schema import HEAD
+    from conveyor.ledger.versions import usable_url
 
     settings = config.settings
     if settings.ledger.startswith(SQLITE):
@@ -163,6 +164,9 @@ def _tables(config: Config) -> Iterator[Finding]:
     found = current_version(settings.ledger)
     if found == HEAD:
         yield ok("migrations", f"the ledger's tables are current: version {HEAD}")
+    elif found is not None and found > HEAD and usable_url(settings.ledger):
+        message = f"the ledger is of version {found}; this program's {HEAD} works beside newer ones"
+        yield warning("migrations", message, "upgrade Conveyor on this machine too")
     elif found is not None and found > HEAD:
         yield error(
             "migrations",
