@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ from servers.google_drive_deliveries import (
 )
 from servers.standins.google_drive import GoogleDrive, said
 from servers.standins.google_drive.state import FOLDER
-from servers.standins.kit import Fault, running
+from servers.standins.kit import Fault
 from servers.standins.messages import Answer
 
 from conveyor.contract import DeliveryError, ErrorKind, FoundKind, Parcel, Receipt, Scope, Target
@@ -40,17 +39,9 @@ pytestmark = pytest.mark.server
 RETRIED = (ErrorKind.TRANSIENT, ErrorKind.UNKNOWN_OUTCOME)
 
 
-@pytest.fixture(scope="module")
-def _running() -> Iterator[GoogleDrive]:
-    with running(GoogleDrive()) as made:
-        yield made
-
-
 @pytest.fixture
-def standin(_running: GoogleDrive) -> Iterator[GoogleDrive]:
-    _running.reset()
-    yield _running
-    assert _running.defects == []
+def standin(google_drive_standin: GoogleDrive) -> GoogleDrive:
+    return google_drive_standin
 
 
 def folders(standin: GoogleDrive) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from servers.google_drive_bench import LARGE
 from servers.google_drive_deliveries import (
@@ -26,7 +24,7 @@ from servers.google_drive_deliveries import (
     trash,
 )
 from servers.standins.google_drive import GoogleDrive, failing
-from servers.standins.kit import Fault, running
+from servers.standins.kit import Fault
 from servers.standins.messages import Answer
 
 from conveyor.contract import DeliveryError, ErrorKind, FoundKind, Target
@@ -36,17 +34,9 @@ from conveyor.testing.harness import HarnessContext, SimpleMemory
 pytestmark = pytest.mark.server
 
 
-@pytest.fixture(scope="module")
-def _running() -> Iterator[GoogleDrive]:
-    with running(GoogleDrive()) as made:
-        yield made
-
-
 @pytest.fixture
-def standin(_running: GoogleDrive) -> Iterator[GoogleDrive]:
-    _running.reset()
-    yield _running
-    assert _running.defects == []
+def standin(google_drive_standin: GoogleDrive) -> GoogleDrive:
+    return google_drive_standin
 
 
 def lost_end(size: int) -> Fault:
