@@ -21,7 +21,7 @@ pytestmark = pytest.mark.xdist_group("packaging")
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))
-PUBLIC = {"conveyor.contract", "conveyor.hookspecs", "conveyor.kit"}
+PUBLIC = {"conveyor.contract", "conveyor.hooks", "conveyor.hookspecs", "conveyor.kit"}
 """What the compatibility promise covers; ``conveyor.testing`` comes to it in tests."""
 SECONDS = 240
 named = pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
