@@ -23,7 +23,7 @@ PUBLIC = {
 
 HOOKS = """
     after_attempt alert before_attempt connectors delivery_final destination_changed destination_sources
-    oauth_providers path_filters path_variables payload_sources secret_resolvers
+    oauth_providers path_filters path_variables payload_sources secret_resolvers transforms
 """
 
 
