@@ -182,12 +182,9 @@ def nextcloud_server() -> Iterator[DavServer]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
     """PostgreSQL, with a database of the ledger's tables to copy."""
-    from conveyor.ledger import migrate
-
     requires(postgres.binaries(), postgres.PACKAGE)
     with postgres.start() as server:
-        server.execute(f"CREATE DATABASE {postgres.TEMPLATE}")
-        migrate(server.url(postgres.TEMPLATE))
+        postgres.make_template(server)
         yield server
 
 

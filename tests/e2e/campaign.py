@@ -12,7 +12,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -46,6 +46,8 @@ class Findings:
     gaps: list[str] = field(default_factory=list)
     early: list[str] = field(default_factory=list)
     lost_attempts: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    """Deliveries by destination and status."""
     repeated: int = 0
     """Webhook posts beyond one per delivery, all under the same delivery id."""
 
@@ -124,7 +126,12 @@ def run(place: Place, *, kills: int, seed: int, pause: tuple[float, float] = (0.
 
 
 def check(
-    place: Place, digests: Mapping[str, str], held: Mapping[str, Held], posts: Mapping[str, Counter[str]]
+    place: Place,
+    digests: Mapping[str, str],
+    held: Mapping[str, Held],
+    posts: Mapping[str, Counter[str]],
+    *,
+    cancelled: Set[str] = frozenset(),
 ) -> Findings:
     """Compare ledger and destinations.
 
@@ -133,6 +140,7 @@ def check(
         digests: What was submitted, by job.
         held: What each destination with files holds.
         posts: For each webhook, how often each delivery id was accepted.
+        cancelled: Deliveries that an operator cancelled: their files may be there or not, never twice.
     """
     found = Findings()
     with place.open() as installation:
@@ -141,9 +149,13 @@ def check(
         expected: dict[str, set[str]] = {name: set() for name in held}
         there = {name: look() for name, look in held.items()}
         for record in records:
+            found.statuses[f"{record.destination} {record.status}"] += 1
             _attempts(found, installation.ledger.deliveries.attempts(record.id), record)
             if record.status in OPEN:
                 found.unfinished.append(record.id)
+            elif record.id in cancelled and record.status is Status.CANCELLED:
+                if record.path is not None and record.destination in held:
+                    expected[record.destination].add(record.path)
             elif record.status is not Status.DELIVERED:
                 found.lost.append(f"{record.id}: {record.status} {record.last_error}")
             elif record.destination in held:
@@ -176,7 +188,8 @@ def _attempts(found: Findings, attempts: list[Any], record: DeliveryRecord) -> N
     if [attempt.attempt for attempt in attempts] != list(range(1, record.attempt + 1)):
         found.gaps.append(f"{record.id}: {[a.attempt for a in attempts]} of {record.attempt}")
     for before, after in itertools.pairwise(attempts):
-        if before.next_attempt_at is not None and after.started_at < before.next_attempt_at:
+        same = before.cycle == after.cycle  # a replay is due at once
+        if same and before.next_attempt_at is not None and after.started_at < before.next_attempt_at:
             found.early.append(f"{record.id}: attempt {after.attempt}")
     for attempt in attempts:
         if attempt.outcome is AttemptOutcome.RUNNING:

@@ -73,6 +73,14 @@ class Postgres:
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def make_template(server: Postgres) -> None:
+    """The database of the ledger's tables that :meth:`Postgres.ledger` copies."""
+    from conveyor.ledger import migrate
+
+    server.execute(f"CREATE DATABASE {TEMPLATE}")
+    migrate(server.url(TEMPLATE))
+
+
 def binaries() -> Path | None:
     """The folder with ``initdb`` and ``postgres``, of the newest version installed, or None."""
     found = shutil.which("initdb")

@@ -128,8 +128,8 @@ def test_an_outcome_is_written_twice(ground: Ground, monkeypatch: pytest.MonkeyP
 def test_deliveries_fall_due_early(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = claims.Claims.claim
 
-    def hasty(self: claims.Claims, worker_id: str, wanted: Any, now: int) -> list[Claimed]:
-        return claim(self, worker_id, wanted, now + 2_000_000)
+    def hasty(self: claims.Claims, worker_id: str, wanted: Any, now: int, **more: Any) -> list[Claimed]:
+        return claim(self, worker_id, wanted, now + 2_000_000, **more)
 
     monkeypatch.setattr(claims.Claims, "claim", hasty)
     reported(ground, "early")
