@@ -79,15 +79,15 @@ def test_the_walks_of_this_module_break_nothing_by_themselves(ground: Ground) ->
 
 
 def test_a_ledger_that_checks_no_fence(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = outcomes.Outcomes.record
+    write = outcomes.Outcomes.write
 
-    def unfenced(self: outcomes.Outcomes, reports: Sequence[AttemptReport], now: int) -> set[str]:
+    def unfenced(self: outcomes.Outcomes, reports: Sequence[AttemptReport], now: int) -> list[AttemptReport]:
         with self._database.read() as connection:
             found = outcomes._HELD.rows(connection, {"ids": [report.delivery_id for report in reports]})
         fences = {row[0]: row[1] for row in found}
-        return record(self, [replace(r, fence=fences.get(r.delivery_id, r.fence)) for r in reports], now)
+        return write(self, [replace(r, fence=fences.get(r.delivery_id, r.fence)) for r in reports], now)
 
-    monkeypatch.setattr(outcomes.Outcomes, "record", unfenced)
+    monkeypatch.setattr(outcomes.Outcomes, "write", unfenced)
     reported_after_a_sleep(ground, "fence", "twice", "running", "gap")
 
 
