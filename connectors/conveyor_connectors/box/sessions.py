@@ -233,7 +233,7 @@ class Sessions:
                 ordered = True
             except DeliveryError as error:
                 if ordered and missing(error):  # it went on without us; who looks finds the file
-                    raise _unknown(f"{error.message}, which was to be joined", error.code) from None
+                    raise _unknown(f"{error.message}, which was to be joined") from None
                 # Right after the last part Box may not have counted them all.
                 if error.code != "parts_mismatch":
                     raise (error if over else _differs(error)) from None
@@ -244,8 +244,9 @@ class Sessions:
             pause(self._client.stated_delay() or LATE, context)
 
 
-def _unknown(text: str, code: str | None = None) -> DeliveryError:
-    return DeliveryError(ErrorKind.UNKNOWN_OUTCOME, text, code=code)
+def _unknown(text: str) -> DeliveryError:
+    """Without Box's code: by ``not_found`` it would count as a session that is gone."""
+    return DeliveryError(ErrorKind.UNKNOWN_OUTCOME, text)
 
 
 def _differs(error: DeliveryError) -> DeliveryError:
