@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import datetime
 import hashlib
 import random
 from collections.abc import Iterator
@@ -15,15 +14,12 @@ from urllib.parse import parse_qs, quote, urlsplit
 import msal
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
 
 from servers.oauth_rules import CLIENT, SECRET
 from servers.standins.kit import Fault, running
 from servers.standins.messages import Answer
 from servers.standins.onedrive import OneDrive
+from servers.standins.onedrive.application import application_key
 from servers.standins.onedrive.names import QuickXor
 from servers.standins.onedrive.sessions import UNIT
 from servers.tls import make_certificates
@@ -391,27 +387,6 @@ def test_msal_signs_in_by_device(secure: tuple[OneDrive, Path]) -> None:
     flow = app.initiate_device_flow(["Files.ReadWrite"])
     secure[0].rules.decide(flow["user_code"])
     assert "access_token" in app.acquire_token_by_device_flow(flow)
-
-
-def application_key() -> tuple[str, bytes, str]:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "app")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    public = made.public_bytes(serialization.Encoding.PEM)
-    return pem.decode(), public, made.fingerprint(hashes.SHA256()).hex()
 
 
 def test_msal_signs_the_application_in(secure: tuple[OneDrive, Path]) -> None:
