@@ -117,6 +117,11 @@ class CommandLine:
         with sqlite3.connect(self.folder / "conveyor.db") as connection:
             connection.execute(statement)
 
+    def outgrow(self) -> None:
+        """Make the ledger one of a version that this program cannot use: 9999."""
+        self.execute("UPDATE alembic_version SET version_num = '9999'")
+        self.execute("UPDATE meta SET value = '9999' WHERE key = 'oldest_program'")
+
     def payloads(self) -> list[Path]:
         """All files in the payload store, temporary ones included."""
         marker = ".conveyor-payloads"  # says whose folder it is

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -199,9 +198,7 @@ def test_a_missing_config_is_78_and_no_traceback(operator: OperatorLine, argumen
 def test_a_newer_ledger_gets_one_message(line: CommandLine) -> None:
     line.config("http://127.0.0.1:9/")
     assert line.run("status").code == 0
-    with sqlite3.connect(line.folder / "conveyor.db") as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
+    line.outgrow()
     for verb in ("status", "deliveries", "migrate"):
         ended = line.run(verb)
         assert (ended.code, ended.out) == (1, "")

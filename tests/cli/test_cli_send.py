@@ -320,7 +320,7 @@ def test_a_ledger_of_a_newer_version(line: CommandLine, receiver: Receiver) -> N
     line.config(receiver.url)
     line.file("photo.jpg")
     line.run("send", "photo.jpg")
-    line.execute("UPDATE alembic_version SET version_num = '9999'")
+    line.outgrow()
 
     ended = line.run("send", "photo.jpg")
 

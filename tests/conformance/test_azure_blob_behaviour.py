@@ -335,7 +335,8 @@ def test_the_machines_identity_signs_in(azurite_tls_server: Azurite, monkeypatch
     finally:
         observed.wipe()
         observed.close()
-    assert asked == ["https://storage.azure.com/.default", "closed"]
+    *scopes, last = asked  # parts that begin at the same instant may each ask for the first token
+    assert (set(scopes), last) == ({"https://storage.azure.com/.default"}, "closed")
 
 
 def test_a_refused_token_is_fetched_anew(

@@ -195,24 +195,24 @@ def test_on_postgres_alone(
 
 
 @pytest.fixture
-def own_redis() -> int:
+def own_redis() -> RedisServer:
+    """A server that has gone again."""
     requires(redis_server.available(), redis_server.PACKAGE)
     with redis_server.start() as server:
-        return server.port
+        return server
 
 
 def test_a_broker_that_is_not_there_is_no_reason_to_wait(
-    place: Places, hook: dict[str, Any], ledger: dict[str, Any], own_redis: int, receiver: Receiver
+    place: Places, hook: dict[str, Any], ledger: dict[str, Any], own_redis: RedisServer, receiver: Receiver
 ) -> None:
-    url = redis_server.RedisServer(own_redis).url
-    here = place(hook={**hook, **QUICK}, settings={**ledger, "broker": url})
+    here = place(hook={**hook, **QUICK}, settings={**ledger, "broker": own_redis.url})
     with here.open() as installation:
         engine = here.start()
         ids = submit(installation, 10)
         all_delivered(installation)
         until(lambda: "broker cannot be reached" in here.log(), "the dispatcher says so")
         assert redis_server.PASSWORD not in here.log()
-        with redis_server.start(own_redis):
+        with redis_server.start(own_redis.port):
             until(lambda: "waking up by the broker again" in here.log(), "it is back")
             ids |= submit(installation, 10)
             all_delivered(installation)

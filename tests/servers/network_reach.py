@@ -12,9 +12,13 @@ from conveyor.contract import ConflictPolicy, ConnectorSpec, DeliveryError, Targ
 from conveyor.network import Network
 from conveyor.oauth.http import ask
 from conveyor.payloads.sources.web import open_url
-from conveyor.testing.harness import HarnessContext, make_env, make_parcel
+from conveyor.testing.harness import HarnessContext, make_env, make_parcel, with_tokens
 from conveyor_connectors.azure_blob.spec import SPEC as AZURE
+from conveyor_connectors.box.spec import SPEC as BOX
+from conveyor_connectors.dropbox.spec import SPEC as DROPBOX
 from conveyor_connectors.ftp.spec import FTP, FTPS, SFTP
+from conveyor_connectors.google_drive.spec import SPEC as GOOGLE_DRIVE
+from conveyor_connectors.onedrive.spec import SPEC as ONEDRIVE
 from conveyor_connectors.s3.spec import SPEC as S3
 from conveyor_connectors.webdav.spec import SPEC as WEBDAV
 from conveyor_connectors.webhook.spec import SPEC as WEBHOOK
@@ -40,10 +44,15 @@ def load(path: str) -> Any:
 def deliver(spec: ConnectorSpec, network: Network, options: dict[str, Any]) -> None:
     """One delivery by a connector of its own."""
     model = load(spec.options) if isinstance(spec.options, str) else spec.options
-    made = load(spec.factory)(model.model_validate(options), make_env(network=network))
+    env = make_env(network=network)
+    if spec.oauth is not None:
+        env = with_tokens(env, ("a-token",))
+    made = load(spec.factory)(model.model_validate(options), env)
     try:
         made.deliver(
-            make_parcel(10), Target("a/photo.jpg", ConflictPolicy.OVERWRITE), HarnessContext(deadline=5)
+            make_parcel(10, digests=spec.capabilities.digests),
+            Target("a/photo.jpg", ConflictPolicy.OVERWRITE),
+            HarnessContext(deadline=5),
         )
     finally:
         with contextlib.suppress(DeliveryError):
@@ -74,6 +83,25 @@ def _webdav(network: Network, host: str, port: int) -> None:
     deliver(WEBDAV, network, {**LOGIN, "allow_http": True, "url": f"http://{authority(host, port)}/dav/"})
 
 
+def _google_drive(network: Network, host: str, port: int) -> None:
+    deliver(GOOGLE_DRIVE, network, {"client_id": "app", "api_url": f"https://{authority(host, port)}"})
+
+
+def _dropbox(network: Network, host: str, port: int) -> None:
+    url = f"https://{authority(host, port)}"
+    deliver(DROPBOX, network, {"client_id": "app", "api_url": url, "content_url": url})
+
+
+def _onedrive(network: Network, host: str, port: int) -> None:
+    deliver(ONEDRIVE, network, {"client_id": "app", "graph_url": f"https://{authority(host, port)}/v1.0"})
+
+
+def _box(network: Network, host: str, port: int) -> None:
+    url = f"https://{authority(host, port)}"
+    secret = {"client_id": "app", "client_secret": "s"}
+    deliver(BOX, network, {**secret, "api_url": url, "upload_url": f"{url}/api"})
+
+
 def _ftp(network: Network, host: str, port: int) -> None:
     deliver(FTP, network, {**LOGIN, "protocol": "ftp", "host": host, "port": port})
 
@@ -100,6 +128,10 @@ HTTP: dict[str, Reach] = {
     "sts": _sts,
     "azure_blob": _azure,
     "webdav": _webdav,
+    "google_drive": _google_drive,
+    "dropbox": _dropbox,
+    "onedrive": _onedrive,
+    "box": _box,
     "token URL": _token,
     "source URL": _source,
 }
