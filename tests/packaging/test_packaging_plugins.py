@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import conveyor
+
 from .conftest import make_environment, run
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))
 PUBLIC = {"conveyor.contract", "conveyor.hooks", "conveyor.hookspecs", "conveyor.kit"}
 """What the compatibility promise covers; ``conveyor.testing`` comes to it in tests."""
+PUBLIC |= {f"conveyor.{name}" for name in conveyor.__all__}
+"""What applications import: a payload source submits ``conveyor.Item``."""
 SECONDS = 240
 named = pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
 
@@ -37,12 +41,12 @@ def plugged(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Environme
 
 
 def imported(folder: Path) -> Iterator[tuple[str, str]]:
-    """The modules of Conveyor that code in this folder imports, each with the file."""
+    """The modules and names of Conveyor that code in this folder imports, each with the file."""
     for file in sorted(folder.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:
-                names = [node.module or ""]
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
             for name in names:
                 if name.partition(".")[0] in ("conveyor", "conveyor_connectors"):
                     yield name, str(file.relative_to(ROOT))
