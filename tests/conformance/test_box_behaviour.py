@@ -159,6 +159,20 @@ def test_parts_are_listed_page_by_page(standin: BoxStandIn, monkeypatch: pytest.
     assert held(standin, sent)
 
 
+def test_more_parts_than_box_lists_begin_anew(standin: BoxStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "PAGE", 1)
+    monkeypatch.setattr(sessions, "LISTED_TO", 1)
+    standin.listed_to = 1
+    sent = parcel()
+    context = half_sent(standin, sent, parts=3)
+    standin.forget()
+    deliver(standin, sent, FAIL, later(context))
+    assert [each.query["offset"] for each in standin.of("list_parts")] == ["0", "1"]
+    assert standin.counts()["create_session"] == 1
+    assert held(standin, sent)
+    assert not standin.unfinished()
+
+
 def test_a_list_that_never_ends_is_ended(standin: BoxStandIn) -> None:
     sent = parcel()
     context = half_sent(standin, sent)
@@ -353,13 +367,18 @@ def test_a_redirect_is_not_followed(standin: BoxStandIn) -> None:
 
 
 @BY_POLICY
-@pytest.mark.parametrize("size", [100, LARGE])
-@pytest.mark.parametrize("how", ["lost", "503", "502"])
+@pytest.mark.parametrize("how", ["lost", "503", pytest.param("502", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
-    ("route", "after"),
-    [("create_folder", 0), ("upload_file", 0), ("create_session", 0), ("upload_part", 0), ("upload_part", 3),
-     ("commit", 0)],
-)  # fmt: skip
+    ("route", "after", "size"),
+    [
+        ("create_folder", 0, 100),
+        ("upload_file", 0, 100),
+        ("create_session", 0, LARGE),
+        ("upload_part", 0, LARGE),
+        ("upload_part", 3, LARGE),
+        ("commit", 0, LARGE),
+    ],
+)
 def test_lost_answers_make_no_second_file(
     standin: BoxStandIn, target: Target, size: int, how: str, route: str, after: int
 ) -> None:
@@ -457,7 +476,9 @@ def test_a_conflict_that_names_nothing_makes_no_second_copy(standin: BoxStandIn)
     ["create_folder", "upload_file", "upload_version", "create_session", "upload_part", "commit", "get_file",
      "list_parts"],
 )  # fmt: skip
-@pytest.mark.parametrize("status", [200, 400, 500])
+@pytest.mark.parametrize(
+    "status", [200, *(pytest.param(each, marks=pytest.mark.long) for each in (400, 500))]
+)
 def test_odd_answers_are_errors_of_the_contract(
     standin: BoxStandIn, route: str, body: bytes, status: int
 ) -> None:

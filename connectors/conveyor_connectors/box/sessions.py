@@ -23,6 +23,8 @@ from conveyor_connectors.box.service import Service, Stored, missing, times_of
 
 PAGE = 1000
 """Parts listed in one answer."""
+LISTED_TO = 10_000
+"""The last offset at which Box lists parts; it refuses one beyond with 400 (description of ``offset``)."""
 LATE = 1.0
 """Seconds between two orders to commit while Box still joins the parts, where it states none."""
 PATIENCE = 300.0
@@ -169,7 +171,12 @@ class Sessions:
                     there[offset] = self._part(stream, offset, size, parcel.size, upload, context)
 
     def _listed(self, upload: Upload) -> dict[int, UploadPart]:
-        """The parts that Box holds, by offset."""
+        """The parts that Box holds, by offset.
+
+        Raises:
+            DeliveryError: SESSION_LOST, when Box holds more than it lists: without what it says of a part
+                the part can be neither sent again nor joined.
+        """
         found: dict[int, UploadPart] = {}
         while True:
             page: Any = self._service.call(
@@ -183,6 +190,9 @@ class Sessions:
             # Pages may be shorter than was asked for; one that brings nothing new is the last.
             if len(found) == before or len(found) >= (page.total_count or 0):
                 return found
+            if len(found) > LISTED_TO:
+                text = f"Box lists no more than {len(found)} parts of the {page.total_count} that it holds"
+                raise DeliveryError(ErrorKind.SESSION_LOST, text)
 
     def _part(
         self, stream: BinaryIO, offset: int, size: int, whole: int, upload: Upload, context: AttemptContext

@@ -19,7 +19,8 @@ own addresses name, ``/api/oauth2/authorize`` account.box.com, ``/dl`` dl.boxclo
 To be set on the class or the object (:meth:`~.service.BoxService.reset` brings the class's back):
 
 * ``quota``, ``max_upload_size`` (403), ``direct_limit`` (413 for one request; None: as Box, which only
-  recommends 50 MB), ``chunked_floor``, ``part_size``, ``session_life``;
+  recommends 50 MB), ``chunked_floor``, ``part_size``, ``session_life``, ``listed_to``
+  (the last offset at which parts are listed);
 * ``file_conflicts`` and ``folder_conflicts``: ``object`` or ``list``, the form of ``context_info.conflicts``.
   The description has a list; rclone's backend/box decodes one object for files;
 * ``reserve_names``: a second upload of a name while the first runs is 409 name_temporarily_reserved;

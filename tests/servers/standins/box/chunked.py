@@ -126,6 +126,8 @@ class Chunked(Folders):
     def list_parts(self, call: Call) -> Answer:
         """What has arrived, by offset."""
         start, limit = call.query.get("offset", 0), call.query.get("limit", 1000)
+        if start > self.listed_to:
+            raise invalid("offset", "Offset exceeds the maximum", "invalid_offset")
         with self.lock:
             session = self._running(call)
             shown = [session.parts[offset].shown() for offset in sorted(session.parts)]

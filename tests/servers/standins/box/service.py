@@ -83,6 +83,7 @@ class BoxService(StandIn):
     chunked_floor: int = 20_000_000
     part_size: int = 8_388_608
     session_life: float = 7 * 86_400.0
+    listed_to: int = 10_000
     file_conflicts: Shape = "object"
     folder_conflicts: Shape = "list"
     reserve_names: bool = True
