@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from conveyor.clock import Clock, SystemClock
-from conveyor.errors import ConfigError, PayloadError, Problem, UsageError
+from conveyor.errors import ConfigError, Problem, UsageError
 from conveyor.nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class Installation:
         self.config = config
         settings = config.settings
         self.threads = threads or settings.workers.threads
-        embedded = settings.ledger.startswith("sqlite:")
+        embedded = settings.ledger_file is not None
         key = settings.key.value.get_secret_value() if settings.key.value else None
         self.keyring = Keyring.load(key, file=settings.key.file, create=embedded)
         self.ledger: Ledger = open_ledger(
@@ -159,11 +158,7 @@ class Installation:
     @property
     def broker(self) -> BrokerUrl | None:
         """What wakes the workers; None when it is the ledger itself."""
-        from conveyor.config.broker import parse
-        from conveyor.config.settings import LEDGER
-
-        settings = self.config.settings
-        return None if settings.broker == LEDGER else parse(settings.broker, settings.network.ca_bundle)
+        return self.config.settings.broker_url
 
     def reload(self, *, asked: bool = False) -> Change | None:
         """Take over a changed config; None when there is nothing new.
@@ -290,16 +285,10 @@ class Installation:
 
         Those are removed by an engine as soon as the payload store can be written.
         """
+        from conveyor.delivery.keeper import unlink
+
         removing = self.ledger.forgetting.forget(jobs, self.clock.now())
-        gone = []
-        for payload in removing:
-            try:
-                self.payloads.remove(payload)
-            except PayloadError:
-                continue
-            gone.append(payload.id)
-        self.ledger.payloads.finish_removal(gone)
-        return len(removing) - len(gone)
+        return len(removing) - unlink(removing, self.payloads, self.ledger)
 
     def known(self, name: str) -> Destination:
         """A configured destination.

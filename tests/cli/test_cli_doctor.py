@@ -10,6 +10,7 @@ import pytest
 from cli.operator_line import OperatorLine
 
 from conveyor.clock import SECOND
+from conveyor.config.broker import parse
 from conveyor.status import doctor
 from conveyor.status.doctor import Level, disk, examine
 from conveyor.status.doctor_broker import broker, settings
@@ -125,10 +126,10 @@ def test_the_ledgers_clock_is_compared_with_ours(
 @pytest.mark.server
 def test_redis_is_asked_for_what_matters(the_redis_server: Any) -> None:
     redis_server = the_redis_server
-    told = list(broker(redis_server.url))
+    told = list(broker(parse(redis_server.url)))
     assert [each.level for each in told] == [Level.OK] * 3
     assert "persistence" in told[2].message
-    (wrong,) = broker(redis_server.url.replace(str(redis_server.port), "1"))
+    (wrong,) = broker(parse(redis_server.url.replace(str(redis_server.port), "1")))
     assert (wrong.level, "ConnectionError" in wrong.message) == (Level.ERROR, True)
     full = {"maxmemory_policy": "noeviction", "maxmemory": 100, "used_memory": 95}
     assert next(settings(full)).level is Level.WARNING
@@ -138,9 +139,9 @@ def test_redis_is_asked_for_what_matters(the_redis_server: Any) -> None:
 
 @pytest.mark.server
 def test_rabbitmq_is_asked_whether_it_is_there(rabbitmq_server: Any) -> None:
-    told = list(broker(rabbitmq_server.url))
+    told = list(broker(parse(rabbitmq_server.url)))
     assert [each.level for each in told] == [Level.OK] * 2
     assert told[0].message.startswith("RabbitMQ 3") or told[0].message.startswith("RabbitMQ 4")
-    (wrong,) = broker("amqp://me:never-to-be-told@127.0.0.1:1/")
+    (wrong,) = broker(parse("amqp://me:never-to-be-told@127.0.0.1:1/"))
     assert wrong.level is Level.ERROR
     assert "never-to-be-told" not in wrong.message

@@ -17,7 +17,10 @@ from servers.redis_server import RedisServer
 from servers.tls import Certificates
 
 from conveyor.config.broker import parse
+from conveyor.config.settings import Settings
 from conveyor.delivery.doorbells import QUEUE, depth, open_doorbell
+from conveyor.status.doctor import Level
+from conveyor.status.doctor_broker import broker
 
 pytestmark = [pytest.mark.server, pytest.mark.xdist_group("brokers")]
 
@@ -79,3 +82,16 @@ def test_the_name_is_checked(secured: tuple[str, Certificates]) -> None:
         known = getattr(broker, "client").connection_pool.connection_kwargs  # noqa: B009
         assert known.get("ssl_check_hostname", True)
     broker.close()
+
+
+def test_the_config_says_whom_to_trust_to_the_engine_and_to_the_doctor(
+    secured: tuple[str, Certificates],
+) -> None:
+    url, certificates = secured
+    settings = Settings.model_validate({"broker": url, "network": {"ca_bundle": certificates.ca}})
+    where = settings.broker_url
+    assert where is not None
+    assert where.ca_bundle == certificates.ca
+    assert {finding.level for finding in broker(where)} == {Level.OK}
+    (refused,) = broker(parse(url, certificates.stranger))
+    assert refused.level is Level.ERROR

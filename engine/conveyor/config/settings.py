@@ -6,7 +6,7 @@ import ipaddress
 import zoneinfo
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
@@ -21,6 +21,9 @@ from conveyor.config.policies import (
     TemplateText,
 )
 from conveyor.network.policy import is_never
+
+if TYPE_CHECKING:
+    from conveyor.config.broker import BrokerUrl
 
 SQLITE = "sqlite:///"
 LEDGER = "ledger"
@@ -316,6 +319,18 @@ class Settings(Options):
     include: tuple[str, ...] = Field(
         (), description="Further files with `destinations` and `presets`, as glob patterns."
     )
+
+    @property
+    def ledger_file(self) -> Path | None:
+        """Where a ledger on SQLite lies; None for one on a server."""
+        return Path(self.ledger.removeprefix(SQLITE)) if self.ledger.startswith(SQLITE) else None
+
+    @property
+    def broker_url(self) -> BrokerUrl | None:
+        """What wakes the workers, taken apart; None when it is the ledger itself."""
+        from conveyor.config.broker import parse
+
+        return None if self.broker == LEDGER else parse(self.broker, self.network.ca_bundle)
 
     @property
     def zone(self) -> tzinfo:

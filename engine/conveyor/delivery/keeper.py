@@ -221,17 +221,10 @@ class Keeper:
         return removed
 
     def _unlink(self, payloads: Sequence[PayloadRecord]) -> int:
-        gone = []
-        for payload in payloads:
-            try:
-                self._payloads.remove(payload)
-            except ConveyorError as error:
-                self._log.warning("payload not removed", payload=payload.id, error=error.message)
-            else:
-                gone.append(payload.id)
-        if gone:
-            self._ledger.payloads.finish_removal(gone)
-        return len(gone)
+        return unlink(payloads, self._payloads, self._ledger, self._not_removed)
+
+    def _not_removed(self, payload: PayloadRecord, error: ConveyorError) -> None:
+        self._log.warning("payload not removed", payload=payload.id, error=error.message)
 
     def forget_attempts(self) -> None:
         """Delete the attempt rows of closed deliveries past their retention."""
@@ -262,3 +255,26 @@ class Keeper:
     def _round(self) -> float:
         self.step()
         return LOOK
+
+
+def unlink(
+    payloads: Sequence[PayloadRecord],
+    store: PayloadStore,
+    ledger: Ledger,
+    failed: Callable[[PayloadRecord, ConveyorError], None] = lambda payload, error: None,
+) -> int:
+    """Remove the bytes of payloads that are marked for it; of how many they are gone.
+
+    The others stay marked: the next round removes them.
+    """
+    gone = []
+    for payload in payloads:
+        try:
+            store.remove(payload)
+        except ConveyorError as error:
+            failed(payload, error)
+        else:
+            gone.append(payload.id)
+    if gone:
+        ledger.payloads.finish_removal(gone)
+    return len(gone)

@@ -14,6 +14,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,10 +103,10 @@ def examine(path: Path | None) -> Iterator[Finding]:
             yield error("config", str(problem), problem.cure or "conveyor validate")
         return
     yield from _config(config)
-    if config.settings.broker != "ledger":
+    if (where := config.settings.broker_url) is not None:
         from conveyor.status.doctor_broker import broker
 
-        yield from _looked("broker", lambda: broker(config.settings.broker))
+        yield from _looked("broker", partial(broker, where))
     tables = list(_looked("migrations", lambda: _tables(config)))
     yield from tables
     if any(each.level is Level.ERROR for each in tables):
@@ -117,7 +118,7 @@ def examine(path: Path | None) -> Iterator[Finding]:
         return
     try:
         for check, look in _LOOKS.items():
-            yield from _looked(check, lambda look=look: look(installation))  # type: ignore[misc]
+            yield from _looked(check, partial(look, installation))
     finally:
         installation.close()
 
@@ -147,14 +148,12 @@ def _config(config: Config) -> Iterator[Finding]:
 
 
 def _tables(config: Config) -> Iterator[Finding]:
-    from conveyor.config.settings import SQLITE
     from conveyor.ledger import current_version
     from conveyor.ledger.schema import HEAD
     from conveyor.ledger.versions import usable_url
 
     settings = config.settings
-    if settings.ledger.startswith(SQLITE):
-        file = Path(settings.ledger.removeprefix(SQLITE))
+    if (file := settings.ledger_file) is not None:
         if not file.exists():
             yield error("migrations", f"there is no ledger {file} yet", "conveyor migrate, or a first `send`")
             return

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any, cast
 
-from conveyor.config.broker import BrokerUrl, parse
+from conveyor.config.broker import BrokerUrl
 from conveyor.delivery.doorbells import open_doorbell
 from conveyor.status.doctor import Finding, error, ok, warning
 
@@ -21,13 +21,12 @@ NEARLY = 0.9
 """Share of ``maxmemory`` at which a Redis that evicts nothing is nearly full."""
 
 
-def broker(url: str) -> Iterator[Finding]:
+def broker(where: BrokerUrl) -> Iterator[Finding]:
     """Dial the broker and look at it.
 
     Raises:
         ConveyorError: Its client library is not installed.
     """
-    where = parse(url)
     with closing(open_doorbell(where)) as opened:
         try:
             found = _rabbitmq(opened) if where.kind == "rabbitmq" else _redis(cast(Any, opened).client)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from conveyor.cli import filters, session
 from conveyor.errors import ConveyorError, Exit
-from conveyor.status.times import iso
 
 if TYPE_CHECKING:
     from conveyor.ledger.plugin_failures import PluginFailure
@@ -55,14 +54,15 @@ def plugins(context: typer.Context, json: filters.Json = False) -> None:
 def _failures(here: session.Session) -> list[PluginFailure]:
     """What the workers have counted; nothing where no config names a ledger that can be read."""
     from conveyor.config import load
-    from conveyor.config.settings import SQLITE
-    from conveyor.installation import config_path
+    from conveyor.installation import Installation, config_path
 
     try:
-        url = load(config_path(here.config)).settings.ledger
-        if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).exists():
+        config = load(config_path(here.config))
+        file = config.settings.ledger_file
+        if file is not None and not file.exists():
             return []  # to open it would make it
-        with here.installation() as opened:
+        here.logging()
+        with closing(Installation(config)) as opened:
             return opened.ledger.plugin_failures.all()
     except ConveyorError:
         return []
@@ -74,6 +74,8 @@ def _failed(plugin: str, failure: dict[str, Any]) -> str:
 
 
 def _document(registry: Registry, plugin: Plugin, failures: Sequence[PluginFailure]) -> dict[str, Any]:
+    from conveyor.status.times import iso
+
     return {
         "name": plugin.name,
         "source": plugin.source,
