@@ -107,26 +107,17 @@ class Announced:
     def _destinations(self, plugin: str, item: Any) -> str | None:
         if not all(hasattr(item, name) for name in ("name", "revision", "list")):
             return _not(item, "DestinationProvider")
-        if item.name in self.destinations:
-            return f"destination source {item.name!r} is there already; the first one is kept"
-        self.destinations[item.name] = plugin, item
-        return None
+        return _named(self.destinations, "destination source", plugin, item)
 
     def _payloads(self, plugin: str, item: Any) -> str | None:
         if not isinstance(item, PayloadSource):
             return _not(item, "PayloadSource")
-        if item.name in self.payloads:
-            return f"payload source {item.name!r} is there already; the first one is kept"
-        self.payloads[item.name] = plugin, item
-        return None
+        return _named(self.payloads, "payload source", plugin, item)
 
     def _transform(self, plugin: str, item: Any) -> str | None:
         if not isinstance(item, Transform):
             return _not(item, "Transform")
-        if item.name in self.transforms:
-            return f"transform {item.name!r} is there already; the first one is kept"
-        self.transforms[item.name] = plugin, item
-        return None
+        return _named(self.transforms, "transform", plugin, item)
 
     def documents(self) -> Iterable[GuardedDocuments]:
         """The providers of destinations, such that no failure of theirs gets out."""
@@ -167,6 +158,14 @@ class GuardedDocuments:
     def list(self) -> Mapping[str, Mapping[str, Any]]:
         """The documents as last read."""
         return self._documents
+
+
+def _named(known: dict[str, tuple[str, Any]], what: str, plugin: str, item: Any) -> str | None:
+    """Keep it under its name, unless another has it."""
+    if item.name in known:
+        return f"{what} {item.name!r} is there already; the first one is kept"
+    known[item.name] = plugin, item
+    return None
 
 
 def _not(item: object, wanted: str) -> str:

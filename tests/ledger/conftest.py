@@ -107,7 +107,9 @@ class Kit:
         return replace(report, **changes)
 
     def record(self, *reports: AttemptReport) -> set[str]:
-        return self.ledger.outcomes.record(reports, self.now)
+        """Write outcomes; the ids of the deliveries whose reports were discarded."""
+        written = {report.delivery_id for report in self.ledger.outcomes.write(reports, self.now)}
+        return {report.delivery_id for report in reports} - written
 
     def deliver(self, *destinations: str, **changes: Any) -> list[str]:
         """Submit and deliver."""

@@ -52,7 +52,7 @@ def main(url: str, worker: str, destination: str, cap: int, linger: int | None) 
             count += len(got)
             if linger is not None and count >= linger:
                 sys.stdin.readline()
-            ledger.outcomes.record([report(claimed, clock.now()) for claimed in got], clock.now())
+            ledger.outcomes.write([report(claimed, clock.now()) for claimed in got], clock.now())
 
 
 if __name__ == "__main__":

@@ -81,14 +81,14 @@ def test_a_ledger_that_is_away_is_told(tmp_path: Path, monkeypatch: pytest.Monke
         raise LedgerUnavailable("gone")
 
     try:
-        with MetricsServer("0", lambda: Gauge(installation, fresh=0.0)) as server:
+        with MetricsServer("0", Gauge(installation, fresh=0.0)) as server:
             assert scrape(server.port)["conveyor_ledger_up"] == 1
             monkeypatch.setattr(installation.ledger.figures, "stuck", away)
             told = scrape(server.port)
             assert told["conveyor_ledger_up"] == 0
             assert not [name for name in told if name.startswith("conveyor_due")]
             with pytest.raises(ConveyorError, match="cannot be served"):
-                MetricsServer(str(server.port), lambda: Gauge(installation))
+                MetricsServer(str(server.port), Gauge(installation))
     finally:
         installation.close()
 

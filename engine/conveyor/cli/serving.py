@@ -153,7 +153,7 @@ def measured(installation: Installation, asked: str | None, *, reload: bool = Fa
     from conveyor.status.metrics import MetricsServer
 
     try:
-        server = MetricsServer(address, lambda: Gauge(installation, reload=reload))
+        server = MetricsServer(address, Gauge(installation, reload=reload))
     except ConveyorError as error:
         if asked is not None:
             raise

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from conveyor.clock import SECOND, Clock
+from conveyor.clock import Clock
 from conveyor.contract import (
     AttemptCancelled,
     Capabilities,
@@ -77,27 +77,6 @@ class Bench:
     transformer: Transformer | None = None
 
 
-def parcel_of(job: JobRecord, delivery_id: str, payloads: PayloadStore) -> Parcel:
-    """The connector's view of a job."""
-    payload = job.payload
-    return Parcel(
-        delivery_id=delivery_id,
-        job_id=job.id,
-        filename=job.filename,
-        size=payload.size,
-        media_type=job.media_type,
-        digests=payload.digests,
-        submitted_at=job.created_at / SECOND,
-        open=lambda: payloads.open(payload),
-        session_id=job.session_id,
-        image_id=job.image_id,
-        image_index=job.image_index,
-        source=job.source,
-        tags=job.tags,
-        meta=job.meta,
-    )
-
-
 class Attempt:
     """Runs one claim.
 
@@ -157,6 +136,10 @@ class Attempt:
             idle=limits.idle_timeout,
             answer=limits.answer_timeout,
         )
+
+    def _parcel(self, job: JobRecord) -> Parcel:
+        payload, payloads = job.payload, self._bench.payloads
+        return job.parcel(self.claim.delivery_id, lambda: payloads.open(payload))
 
     def _binding(self) -> str:
         placement = self.claim.placement
@@ -225,14 +208,14 @@ class Attempt:
             self.destination, claim.job, claim.delivery_id, claim.cycle
         )
         self._bench.payloads.verify(claim.job.payload)
-        original = parcel_of(claim.job, claim.delivery_id, self._bench.payloads)
+        original = self._parcel(claim.job)
         decided = self._bench.decide(original, self.destination, placement.path, claim.attempt)
         if decided is not None:
             raise Decided(*decided)
         if self._wants_transforms:
             self._transform(original)
         self._refuse_undeclared(placement)
-        parcel = parcel_of(self._job, claim.delivery_id, self._bench.payloads)
+        parcel = self._parcel(self._job)
         target = Target(placement.path, placement.conflict)
         checkout = self._bench.pool.take(self.destination)
         sound = False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conveyor.clock import SECOND, Clock
@@ -98,15 +99,14 @@ class Observers:
         """These attempts have ended, and that stands in the ledger. Returns at once."""
         if self._plugins.has(AFTER):
             for report in reports:
-                event = _attempt_ended(report)
-                self._put(lambda event=event: self.tell(AFTER, event=event))  # type: ignore[misc]
+                self._put(partial(self.tell, AFTER, event=_attempt_ended(report)))
         self.final([r.delivery_id for r in reports if r.status in (Status.DELIVERED, Status.FAILED)])
 
     def final(self, ids: Iterable[str]) -> None:
         """These deliveries are final. Returns at once."""
         if self._plugins.has(FINAL) or self._plugins.has(ALERT):
             for ident in ids:
-                self._put(lambda ident=ident: self.tell_final(ident))  # type: ignore[misc]
+                self._put(partial(self.tell_final, ident))
 
     def tell_final(self, delivery_id: str) -> None:
         """Tell now, in this thread, that a delivery is final; nothing when it is not any more."""
@@ -170,7 +170,7 @@ class Observers:
         if hook != ALERT and count & (count - 1) == 0:
             cure = "mend, update or uninstall it; deliveries go on without it"
             message = f"{hook} raised {type(error).__name__}, {count} times by now"
-            self._put(lambda: self.alert("plugin_failed", plugin, hook, message, cure))
+            self._put(partial(self.alert, "plugin_failed", plugin, hook, message, cure))
 
     def _round(self) -> float:
         try:

@@ -101,9 +101,9 @@ class Transformer:
             filename=self.renamed(destination, job.filename),
         )
 
-    def usable(self, destination: Destination, made: Transformed | None) -> bool:
+    def usable(self, destination: Destination, made: Transformed) -> bool:
         """Whether what was made before is what the destination wants, and still there."""
-        if made is None or made.by != destination.transforms:
+        if made.by != destination.transforms:
             return False
         try:
             if made.payload is not None:

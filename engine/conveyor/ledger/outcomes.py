@@ -108,11 +108,6 @@ class Outcomes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(self, reports: Sequence[AttemptReport], now: int) -> set[str]:
-        """As :meth:`write`; returns the ids of the reports that were discarded."""
-        written = {report.delivery_id for report in self.write(reports, now)}
-        return {report.delivery_id for report in reports} - written
-
     def write(self, reports: Sequence[AttemptReport], now: int) -> list[AttemptReport]:
         """Write the outcome of attempts, all or none.
 

@@ -23,7 +23,7 @@ _OPEN = sa.exists().where(_OF_JOB, in_(OPEN))
 _FAILED = sa.exists().where(_OF_JOB, sa.not_(is_(Status.DELIVERED)))
 _LAST = sa.select(sa.func.max(_D.finished_at)).where(_OF_JOB).scalar_subquery()
 _ENDED = sa.func.coalesce(_LAST, jobs.c.created_at)
-_OVERDUE = (
+OVERDUE = (
     sa.not_(_OPEN),
     sa.case(
         (_FAILED, sa.bindparam("failed", type_=sa.BigInteger)),
@@ -31,20 +31,15 @@ _OVERDUE = (
     )
     > _ENDED,
 )
+"""Of ``jobs``: none of its deliveries is open, and the last one ended before its bound.
 
-
-def overdue() -> tuple[sa.ColumnElement[bool], ...]:
-    """Of ``jobs``: none of its deliveries is open, and the last one ended before its bound.
-
-    Takes the parameters ``delivered``, for jobs that were delivered everywhere, and ``failed``.
-    """
-    return _OVERDUE
-
+Takes the parameters ``delivered``, for jobs that were delivered everywhere, and ``failed``.
+"""
 
 _CANDIDATES = (
     sa.select(_P.id)
     .join(jobs, jobs.c.payload_id == _P.id)
-    .where(_PRESENT, jobs.c.created_at < sa.bindparam("youngest"), *_OVERDUE)
+    .where(_PRESENT, jobs.c.created_at < sa.bindparam("youngest"), *OVERDUE)
     .limit(sa.bindparam("room"))
 )
 _MADE = deliveries.alias("made")
@@ -53,7 +48,7 @@ _CANDIDATES_MADE = (
     sa.select(_P.id)
     .join(_MADE, _MADE.c.payload_id == _P.id)
     .join(jobs, jobs.c.id == _MADE.c.job_id)
-    .where(_PRESENT, jobs.c.created_at < sa.bindparam("youngest"), *_OVERDUE)
+    .where(_PRESENT, jobs.c.created_at < sa.bindparam("youngest"), *OVERDUE)
     .limit(sa.bindparam("room"))
 )
 _LOCK = sa.select(_P.id).where(_IDS, _PRESENT).order_by(_P.id).with_for_update()
@@ -63,8 +58,8 @@ _BEGIN = (
         _IDS,
         _PRESENT,
         sa.or_(
-            sa.exists().where(jobs.c.payload_id == _P.id, *_OVERDUE),
-            sa.exists().where(_MADE.c.payload_id == _P.id, _MADE.c.job_id == jobs.c.id, *_OVERDUE),
+            sa.exists().where(jobs.c.payload_id == _P.id, *OVERDUE),
+            sa.exists().where(_MADE.c.payload_id == _P.id, _MADE.c.job_id == jobs.c.id, *OVERDUE),
         ),
     )
     .values(state=PayloadState.REMOVING.value)

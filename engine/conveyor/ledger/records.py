@@ -5,10 +5,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 from conveyor.breaker import NOTHING, UNBROKEN, BreakerPolicy, Recent, Streak
-from conveyor.contract import ConflictPolicy, ErrorKind
+from conveyor.clock import SECOND
+from conveyor.contract import ConflictPolicy, ErrorKind, Parcel
 
 
 class Status(enum.StrEnum):
@@ -89,6 +90,25 @@ class JobRecord:
     meta: Mapping[str, str] = field(default_factory=dict)
     forgotten_at: int | None = None
     """When all but this tombstone was erased."""
+
+    def parcel(self, delivery_id: str, open: Callable[[], BinaryIO]) -> Parcel:  # noqa: A002
+        """The job as connectors and plugins see it; ``open`` gives a fresh stream of its bytes."""
+        return Parcel(
+            delivery_id=delivery_id,
+            job_id=self.id,
+            filename=self.filename,
+            size=self.payload.size,
+            media_type=self.media_type,
+            digests=self.payload.digests,
+            submitted_at=self.created_at / SECOND,
+            open=open,
+            session_id=self.session_id,
+            image_id=self.image_id,
+            image_index=self.image_index,
+            source=self.source,
+            tags=self.tags,
+            meta=self.meta,
+        )
 
 
 @dataclass(frozen=True, slots=True)

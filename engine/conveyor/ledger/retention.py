@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from conveyor.ledger.database import Database
-from conveyor.ledger.payloads import overdue
+from conveyor.ledger.payloads import OVERDUE
 from conveyor.ledger.schema import attempts, cleanups, deliveries, jobs, payloads
 
 _A, _D = attempts.c, deliveries.c
@@ -47,7 +47,7 @@ _GOING = (
     .where(
         jobs.c.id.in_(_JOBS),
         payloads.c.state == sa.literal_column("'removed'"),
-        *overdue(),
+        *OVERDUE,
         sa.not_(_LEFTOVERS),
         sa.not_(_RESULT_THERE),
     )

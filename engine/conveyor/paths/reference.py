@@ -29,9 +29,7 @@ def own(word: Variable | Filter) -> bool:
 
 def tables() -> dict[str, str]:
     """Each table in Markdown, by the name that its marker in the document carries."""
-    variables = [
-        (f"`{{{v.name}}}`", v.meaning, f"`{v.example}`") for v in VARIABLES.values() if v.name in BUILTIN
-    ]
+    variables = [(f"`{{{v.name}}}`", v.meaning, f"`{v.example}`") for v in VARIABLES.values() if own(v)]
     families = [(f"`{{{f.prefix}KEY}}`", f.meaning, f.example) for f in FAMILIES.values()]
     return {
         "variables": _table(("variable", "value", "example"), variables + families),

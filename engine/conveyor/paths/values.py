@@ -55,26 +55,7 @@ class Values:
 
     def parcel(self) -> Parcel:
         """The job as plugins see it; its bytes are not to be read."""
-        from conveyor.clock import SECOND
-        from conveyor.contract import Parcel
-
-        job = self.job
-        return Parcel(
-            delivery_id=self.delivery_id,
-            job_id=job.id,
-            filename=job.filename,
-            size=job.payload.size,
-            media_type=job.media_type,
-            digests=job.payload.digests,
-            submitted_at=job.created_at / SECOND,
-            open=_unreadable,
-            session_id=job.session_id,
-            image_id=job.image_id,
-            image_index=job.image_index,
-            source=job.source,
-            tags=job.tags,
-            meta=job.meta,
-        )
+        return self.job.parcel(self.delivery_id, _unreadable)
 
     def place(self) -> Place:
         """The destination as plugins see it."""

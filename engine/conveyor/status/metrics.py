@@ -6,7 +6,7 @@ https://prometheus.io/docs/practices/naming/.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -117,13 +117,13 @@ class MetricsServer:
 
     Args:
         address: ``host:port``, or a port of the loopback interface.
-        gauge: Makes what reads the figures.
+        gauge: Reads the figures.
 
     Raises:
         ConveyorError: It cannot listen there, or prometheus-client is missing.
     """
 
-    def __init__(self, address: str, gauge: Callable[[], Gauge]) -> None:
+    def __init__(self, address: str, gauge: Gauge) -> None:
         try:
             from prometheus_client import CollectorRegistry, start_http_server
         except ModuleNotFoundError as error:
@@ -132,7 +132,7 @@ class MetricsServer:
             ) from error
         registry = CollectorRegistry(auto_describe=False)
         # Described: nothing, or registering would ask the ledger.
-        registry.register(_Undescribed(Figures(gauge())))
+        registry.register(_Undescribed(Figures(gauge)))
         try:
             host, port = listening_at(address)
             self._server, self._thread = start_http_server(port, host, registry)
