@@ -14,17 +14,15 @@ from servers.box_account import (
     POLICIES,
     RENAME,
     SKIP,
-    at,
     connector,
     deliver,
     half_sent,
     held,
-    later,
-    names,
     parcel,
     tried,
 )
 from servers.box_bench import LARGE, MIB, said
+from servers.deliveries import at, later, names
 from servers.standins.box import BoxStandIn
 from servers.standins.box.errors import document
 from servers.standins.kit import Fault

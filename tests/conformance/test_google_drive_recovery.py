@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+from servers.deliveries import at, later, names
 from servers.google_drive_bench import DRIVE, LARGE, UNIT
 from servers.google_drive_deliveries import (
     FAIL,
@@ -13,14 +14,11 @@ from servers.google_drive_deliveries import (
     POLICIES,
     RENAME,
     STORED,
-    at,
     connector,
     deliver,
     files,
     half_sent,
     held,
-    later,
-    names,
     parcel,
     tried,
 )

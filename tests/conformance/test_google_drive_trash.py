@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from servers.deliveries import at, later, names
 from servers.google_drive_bench import LARGE
 from servers.google_drive_deliveries import (
     FAIL,
@@ -11,15 +12,12 @@ from servers.google_drive_deliveries import (
     POLICIES,
     RENAME,
     STORED,
-    at,
     connector,
     deliver,
     files,
     folder,
     half_sent,
     held,
-    later,
-    names,
     parcel,
     trash,
 )

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from servers.deliveries import at, later, names
 from servers.onedrive_bench import LARGE, SCOPES, UNIT, said
 from servers.onedrive_drive import (
     FAIL,
@@ -16,13 +17,10 @@ from servers.onedrive_drive import (
     RENAME,
     SKIP,
     STORED,
-    at,
     connector,
     deliver,
     half_sent,
     held,
-    later,
-    names,
     parcel,
     tried,
 )

@@ -13,7 +13,6 @@ from servers.standins.kit import running
 from servers.standins.onedrive import OneDrive
 
 from conveyor.testing import Bench
-from conveyor_connectors.onedrive import sessions
 
 pytestmark = pytest.mark.server
 
@@ -24,12 +23,7 @@ def _running() -> Iterator[OneDrive]:
         yield made
 
 
-@pytest.fixture
-def standin(_running: OneDrive, monkeypatch: pytest.MonkeyPatch) -> OneDrive:
-    monkeypatch.setattr(sessions, "APPEARS", 0.05)
-    monkeypatch.setattr(sessions, "HELD", 0.0)
-    _running.reset()
-    return _running
+standin = test_onedrive_behaviour.standin
 
 
 @pytest.fixture

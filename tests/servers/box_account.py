@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from conveyor.contract import AttemptCancelled, ConflictPolicy, DeliveryError, Parcel, Receipt, Target
+from conveyor.contract import AttemptCancelled, ConflictPolicy, Parcel, Target
 from conveyor.testing.harness import HarnessContext, SimpleMemory, make_env, make_parcel, with_tokens
 from conveyor.testing.ports import wait_until
 from conveyor_connectors.box.connector import BoxConnector
 from conveyor_connectors.box.options import BoxOptions
 from servers.box_bench import LARGE, MIB, options
+from servers.deliveries import Sender, holds
 from servers.standins.box import BoxStandIn
-from servers.standins.kit import StandInObserver
 
 PATH = "inbox/photo.jpg"
 FAIL = Target(PATH, ConflictPolicy.FAIL)
@@ -24,11 +24,6 @@ RENAME = Target(PATH, ConflictPolicy.RENAME)
 OVERWRITE = Target(PATH, ConflictPolicy.OVERWRITE)
 POLICIES = (FAIL, SKIP, RENAME, OVERWRITE)
 SCOPE = "root_readwrite"
-
-
-def at(path: str, policy: ConflictPolicy = ConflictPolicy.FAIL) -> Target:
-    """A target elsewhere."""
-    return Target(path, policy)
 
 
 def parcel(content: Any = LARGE, **given: Any) -> Parcel:
@@ -54,31 +49,8 @@ def connector(
         made.close()
 
 
-def deliver(
-    standin: BoxStandIn,
-    sent: Parcel,
-    target: Target = FAIL,
-    context: HarnessContext | None = None,
-    **given: Any,
-) -> Receipt:
-    """One attempt of a worker that begins anew."""
-    with connector(standin, **given) as made:
-        return made.deliver(sent, target, context or HarnessContext())
-
-
-def tried(
-    standin: BoxStandIn, sent: Parcel, target: Target, context: HarnessContext, **given: Any
-) -> Receipt | DeliveryError:
-    """How one attempt ended."""
-    try:
-        return deliver(standin, sent, target, context, **given)
-    except DeliveryError as error:
-        return error
-
-
-def later(context: HarnessContext) -> HarnessContext:
-    """The next attempt, by another worker."""
-    return HarnessContext(context.state, attempt=context.attempt + 1, fence=context.fence + 1)
+_sender = Sender[BoxStandIn](connector, FAIL)
+deliver, tried = _sender.deliver, _sender.tried
 
 
 def half_sent(standin: BoxStandIn, sent: Parcel, target: Target = FAIL, parts: int = 2) -> HarnessContext:
@@ -100,10 +72,4 @@ def half_sent(standin: BoxStandIn, sent: Parcel, target: Target = FAIL, parts: i
 
 def held(standin: BoxStandIn, sent: Parcel, path: str = PATH) -> bool:
     """Whether the account has the parcel's bytes there."""
-    observer = StandInObserver(standin)
-    return path in observer.names() and observer.sha256(path) == sent.digests["sha256"]
-
-
-def names(standin: BoxStandIn) -> list[str]:
-    """All files."""
-    return sorted(StandInObserver(standin).names())
+    return holds(standin, sent, path)

@@ -6,17 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
-
-from conveyor.contract import AttemptCancelled, ConflictPolicy, DeliveryError, Parcel, Receipt, Target
-from conveyor.testing.harness import HarnessContext, SimpleMemory, make_env, make_parcel, with_tokens
+from conveyor.contract import ConflictPolicy, Parcel, Target
+from conveyor.testing.harness import SimpleMemory, make_env, make_parcel, with_tokens
 from conveyor_connectors.google_drive import placing
 from conveyor_connectors.google_drive.connector import GoogleDriveConnector
 from conveyor_connectors.google_drive.options import GoogleDriveOptions
+from servers.deliveries import Sender, holds
 from servers.google_drive_bench import DRIVE, LARGE, UNIT
 from servers.standins.google_drive import GoogleDrive
 from servers.standins.google_drive.state import FOLDER, Node
-from servers.standins.kit import StandInObserver
 
 PATH = "inbox/a.jpg"
 STORED = f"Conveyor/{PATH}"
@@ -26,11 +24,6 @@ RENAME = Target(PATH, ConflictPolicy.RENAME)
 OVERWRITE = Target(PATH, ConflictPolicy.OVERWRITE)
 POLICIES = (FAIL, SKIP, RENAME, OVERWRITE)
 OPTIONS = {"chunk_size": UNIT}
-
-
-def at(path: str, policy: ConflictPolicy = ConflictPolicy.FAIL) -> Target:
-    """A target elsewhere."""
-    return Target(path, policy)
 
 
 def parcel(content: Any = LARGE, **given: Any) -> Parcel:
@@ -59,56 +52,13 @@ def connector(
         made.close()
 
 
-def deliver(
-    standin: GoogleDrive,
-    sent: Parcel,
-    target: Target = FAIL,
-    context: HarnessContext | None = None,
-    **given: Any,
-) -> Receipt:
-    """One attempt of a worker that begins anew."""
-    with connector(standin, **given) as made:
-        return made.deliver(sent, target, context or HarnessContext())
-
-
-def tried(
-    standin: GoogleDrive, sent: Parcel, target: Target, context: HarnessContext, **given: Any
-) -> Receipt | DeliveryError:
-    """How one attempt ended."""
-    try:
-        return deliver(standin, sent, target, context, **given)
-    except DeliveryError as error:
-        return error
-
-
-def later(context: HarnessContext) -> HarnessContext:
-    """The next attempt, by another worker."""
-    return HarnessContext(context.state, attempt=context.attempt + 1, fence=context.fence + 1)
-
-
-def half_sent(standin: GoogleDrive, sent: Parcel, target: Target = FAIL, **given: Any) -> HarnessContext:
-    """An attempt whose worker dies before the last chunk has ended."""
-    context: HarnessContext
-
-    def die() -> None:
-        context.fenced_out = True
-
-    context = HarnessContext(on_commit=die)
-    with pytest.raises(AttemptCancelled, match="fenced out"):
-        deliver(standin, sent, target, context, **given)
-    context.fenced_out = False
-    return context
-
-
-def names(standin: GoogleDrive) -> list[str]:
-    """All files that are in no trash; a second one of a name ends in ``#2``."""
-    return sorted(StandInObserver(standin).names())
+_sender = Sender[GoogleDrive](connector, FAIL)
+deliver, tried, half_sent = _sender.deliver, _sender.tried, _sender.half_sent
 
 
 def held(standin: GoogleDrive, sent: Parcel, path: str = STORED) -> bool:
     """Whether the drive has the parcel's bytes there."""
-    observer = StandInObserver(standin)
-    return path in observer.names() and observer.sha256(path) == sent.digests["sha256"]
+    return holds(standin, sent, path)
 
 
 def folder(standin: GoogleDrive, name: str) -> Node:
