@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -20,11 +21,16 @@ from simulation.exploring import explore
 from simulation.world import Ground, World
 
 
-def reported(ground: Ground, *which: str) -> None:
-    """The walks find it, by one of these invariants."""
+@contextmanager
+def reported(*which: str) -> Iterator[None]:
+    """One of the walks in the block finds it, by one of these invariants."""
     with pytest.raises(Broken) as found:
-        explore(ground, walks=300, rules=40, phases=[Phase.generate], report_multiple_bugs=False)
+        yield
     assert str(found.value).partition(":")[0] in which
+
+
+def walks(ground: Ground) -> None:
+    explore(ground, walks=300, rules=40, phases=[Phase.generate], report_multiple_bugs=False)
 
 
 def sleeping_walk(ground: Ground, seed: int) -> None:
@@ -42,11 +48,9 @@ def sleeping_walk(ground: Ground, seed: int) -> None:
         world.close()
 
 
-def reported_after_a_sleep(ground: Ground, *which: str) -> None:
-    with pytest.raises(Broken) as found:  # noqa: PT012 -- one of these walks
-        for seed in range(300):
-            sleeping_walk(ground, seed)
-    assert str(found.value).partition(":")[0] in which
+def sleeping_walks(ground: Ground) -> None:
+    for seed in range(300):
+        sleeping_walk(ground, seed)
 
 
 def troubled_walk(ground: Ground, seed: int) -> None:
@@ -65,11 +69,9 @@ def troubled_walk(ground: Ground, seed: int) -> None:
         world.close()
 
 
-def reported_in_trouble(ground: Ground, *which: str) -> None:
-    with pytest.raises(Broken) as found:  # noqa: PT012 -- one of these walks
-        for seed in range(100):
-            troubled_walk(ground, seed)
-    assert str(found.value).partition(":")[0] in which
+def troubled_walks(ground: Ground) -> None:
+    for seed in range(100):
+        troubled_walk(ground, seed)
 
 
 def test_the_walks_of_this_module_break_nothing_by_themselves(ground: Ground) -> None:
@@ -88,7 +90,8 @@ def test_a_ledger_that_checks_no_fence(ground: Ground, monkeypatch: pytest.Monke
         return write(self, [replace(r, fence=fences.get(r.delivery_id, r.fence)) for r in reports], now)
 
     monkeypatch.setattr(outcomes.Outcomes, "write", unfenced)
-    reported_after_a_sleep(ground, "fence", "twice", "running", "gap")
+    with reported("fence", "twice", "running", "gap"):
+        sleeping_walks(ground)
 
 
 def test_saved_state_that_checks_no_fence(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +106,8 @@ def test_saved_state_that_checks_no_fence(ground: Ground, monkeypatch: pytest.Mo
         .values(state=sa.bindparam("b_state"))
     )
     monkeypatch.setattr(states, "_SAVE", Prepared(anybody))
-    reported_after_a_sleep(ground, "fence", "move")
+    with reported("fence", "move"):
+        sleeping_walks(ground)
 
 
 def test_nothing_is_abandoned(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +115,8 @@ def test_nothing_is_abandoned(ground: Ground, monkeypatch: pytest.MonkeyPatch) -
         self._ledger.cleanups.done(cleanup.id, self._clock.now())
 
     monkeypatch.setattr(Cleaner, "_abandon", forget)
-    reported_in_trouble(ground, "left")
+    with reported("left"):
+        troubled_walks(ground)
 
 
 def test_an_outcome_is_written_twice(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +127,8 @@ def test_an_outcome_is_written_twice(ground: Ground, monkeypatch: pytest.MonkeyP
         outcomes._END_ATTEMPT.run_each(connection, [outcomes._attempt_row(report) for report in mine])
 
     monkeypatch.setattr(outcomes, "_write", twice)
-    reported(ground, "twice")
+    with reported("twice"):
+        walks(ground)
 
 
 def test_deliveries_fall_due_early(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +138,8 @@ def test_deliveries_fall_due_early(ground: Ground, monkeypatch: pytest.MonkeyPat
         return claim(self, worker_id, wanted, now + 2_000_000, **more)
 
     monkeypatch.setattr(claims.Claims, "claim", hasty)
-    reported(ground, "early")
+    with reported("early"):
+        walks(ground)
 
 
 @pytest.mark.long
@@ -142,7 +149,8 @@ def test_throttling_is_charged(ground: Ground, monkeypatch: pytest.MonkeyPatch) 
             claim, error, rules, now=now, earliest=now, look=look, random=random
         )
     )  # fmt: skip
-    reported(ground, "charged")
+    with reported("charged"):
+        walks(ground)
 
 
 @pytest.mark.long
@@ -152,7 +160,8 @@ def test_nobody_looks_whether_it_has_arrived(ground: Ground, monkeypatch: pytest
     from conveyor.testing.memory import MemoryConnector
 
     monkeypatch.setattr(MemoryConnector, "_taken", lambda *_: None)
-    reported(ground, "duplicate")
+    with reported("duplicate"):
+        walks(ground)
 
 
 def _always_deliver(self: Attempt, connector: Any, parcel: Any, target: Any) -> Any:
