@@ -287,6 +287,13 @@ class AttemptContext(Protocol):
         Must precede the server-side effect that it records.
         """
 
+    def abandon_later(self, **state: Json) -> None:
+        """Have ``abandon`` called with ``state`` some minutes from now, whatever becomes of the delivery.
+
+        For a temporary file of an earlier attempt that was not found: its worker may have died with the
+        request that makes the file still under way. Durable before it returns; once per attempt.
+        """
+
     def before_commit(self) -> None:
         """Call directly before the step that publishes (rename, complete, commit, last byte).
 

@@ -333,6 +333,22 @@ def test_a_link_whose_temporary_name_is_left_counts_as_arrived(tmp_path: Path) -
         assert [path.name for path in server.root.iterdir()] == ["photo.jpg"]
 
 
+def test_what_a_dead_worker_tried_out_goes_with_its_temporary_file(server: SshServer) -> None:
+    state = {"temporary": f"{server.base}/.conveyor-dlv_x.1.part", "path": "photo.jpg"}
+    left = [".conveyor-dlv_x.1.part", ".conveyor-dlv_x.1.a.part", ".conveyor-dlv_x.1.b.part"]
+    context = HarnessContext(state, attempt=2, fence=2)
+    with connected(server) as connector:
+        for name in left:
+            (server.root / name).write_bytes(b"half")
+        connector.deliver(make_parcel(500), Target("photo.jpg", RENAME), context)
+        assert [path.name for path in server.root.iterdir()] == ["photo.jpg"]
+        (later,) = context.later
+        for name in left:  # the dead worker's requests were under way
+            (server.root / name).touch()
+        connector.abandon(later, HarnessContext())
+    assert [path.name for path in server.root.iterdir()] == ["photo.jpg"]
+
+
 def test_a_stranger_of_the_same_size_is_not_taken_for_ours(server: SshServer) -> None:
     """The worker died between its save and its first request; meanwhile somebody took the name."""
     parcel, target = make_parcel(b"a" * 500), Target("photo.jpg", RENAME)

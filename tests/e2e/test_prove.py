@@ -20,8 +20,6 @@ def test_a_small_proof_and_its_checker(tmp_path: Path) -> None:
     for module in (seaweed, sshd, wsgi_dav):
         requires(module.available(), module.PACKAGE)
     with stage("sqlite", tmp_path) as on:
-        for name in [name for name in on.actions if name.endswith("SFTP")]:
-            del on.actions[name]  # they leave temporary files behind: docs/reliability.md
         found = prove(on, files=20, seed=5, seconds=4.0)
         assert not found.wrong, found
         assert found.deliveries == 80

@@ -20,7 +20,7 @@ from conveyor.contract import (
     Receipt,
     Target,
 )
-from conveyor.delivery.context import TimeLimits
+from conveyor.delivery.context import LATE, TimeLimits
 from conveyor.errors import LedgerError, LedgerUnavailable
 from conveyor.ledger.records import AttemptOutcome, Status
 from conveyor.testing.scripted import SCRIPTED_SPEC, Script, ScriptedOptions
@@ -159,6 +159,45 @@ def test_a_final_failure_hands_the_state_to_the_cleaner(sim: Simulation, here: S
     here.then(fails)
     sim.submit()
     sim.step()
+    assert here.abandoned == [{"upload": "u1"}]
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_what_a_dead_worker_may_yet_bring_about_is_abandoned_some_minutes_later(
+    sim: Simulation, here: Script, lost: bool
+) -> None:
+    """Nothing is under way any more of an attempt that ended before our eyes."""
+
+    def fails(parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
+        if lost:
+            sim.ledger.workers.retire(sim.parts.me.id)
+            sim.parts.keeper.reap()
+        raise DeliveryError(ErrorKind.TRANSIENT, "no")
+
+    def succeeds(parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
+        context.abandon_later(temporary="t1")
+        return Receipt("there")
+
+    here.then(fails, succeeds)
+    ident = sim.submit()["here"]
+    sim.serve(sim.parts)
+    sim.parts.heartbeat.register()
+    sim.run(10)
+    assert sim.delivery(ident).status is Status.DELIVERED
+    assert here.abandoned == []
+    sim.clock.advance(LATE)
+    assert sim.parts.cleaner.step() is lost
+    assert here.abandoned == ([{"temporary": "t1"}] if lost else [])
+
+
+def test_what_an_earlier_attempt_began_goes_when_the_name_is_taken(sim: Simulation, here: Script) -> None:
+    def skips(parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
+        return Receipt("there", skipped=True)
+
+    here.then(saves(upload="u1"), skips)
+    sim.submit()
+    sim.step()
+    sim.run(10)
     assert here.abandoned == [{"upload": "u1"}]
 
 

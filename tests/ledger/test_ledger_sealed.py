@@ -26,7 +26,9 @@ def fill(kit: Any, ledger: Any, keyring: Keyring) -> None:
     kit.submit("s")
     claim = kit.one("s", "sealer")
     assert ledger.states.save(claim.delivery_id, claim.fence, keyring.encrypt(b"state"))
-    ledger.cleanups.add(claim.delivery_id, "s", keyring.encrypt(b"leftover"), claim.fence, kit.now)
+    ledger.cleanups.add(
+        claim.delivery_id, "s", keyring.encrypt(b"left"), claim.fence, kit.now, why="late", at=kit.now
+    )
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ class FileDelivery(ABC):
         size = self.same_bytes_at(path)
         if size is None:
             return None
-        self._clear_earlier()
+        self._remove_earlier()
         return self.receipt_for(path, size)
 
     def same_bytes_at(self, path: str) -> int | None:
@@ -158,7 +158,9 @@ class FileDelivery(ABC):
 
     def _clear_earlier(self) -> None:
         """Remove what earlier attempts left; a server that does not allow it keeps it, until the sweep."""
-        if "temporary" in self._context.state:
+        temporary = self._context.state.get("temporary")
+        if temporary is not None:
+            self._context.abandon_later(temporary=temporary)
             self._remove_earlier()
 
     # --- publication ----------------------------------------------------------------------------

@@ -18,6 +18,12 @@ def temporary(folder: str, delivery_id: str, fence: int) -> str:
     return join(folder, f"{PREFIX}{_UNSAFE.sub('_', delivery_id)[:80]}.{fence}{SUFFIX}")
 
 
+def probes(temporary: str) -> tuple[str, str]:
+    """The two names beside a temporary one with which a server's renaming is tried out."""
+    stem = temporary.removesuffix(SUFFIX)
+    return f"{stem}.a{SUFFIX}", f"{stem}.b{SUFFIX}"
+
+
 def is_ours(name: str) -> bool:
     """A file name that only Conveyor gives."""
     return name.startswith(PREFIX) and name.endswith(SUFFIX)

@@ -116,6 +116,10 @@ class Quiet:
         """Save to the delivery's state."""
         self._context.save(**state)
 
+    def abandon_later(self, **state: Json) -> None:
+        """Abandon once more, later."""
+        self._context.abandon_later(**state)
+
     def before_commit(self) -> None:
         """Check the fence."""
         self._context.before_commit()

@@ -139,6 +139,8 @@ class Placer:
         saved = context.state.get("temporary")
         if self._uploader.chunked(parcel) and folder_of(context.state) and isinstance(saved, str):
             return saved
+        if saved is not None:
+            context.abandon_later(temporary=saved)
         with contextlib.suppress(DeliveryError):
             self.clear(context.state, context)
         temporary = names.temporary(target.path, parcel.delivery_id, context.fence)

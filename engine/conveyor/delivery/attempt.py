@@ -120,6 +120,7 @@ class Attempt:
             limits=self._limits(),
             binding=self._binding(),
             states=bench.states,
+            cleanups=bench.cleanups,
             keyring=bench.keyring,
             lease=bench.lease,
             clock=bench.clock,
@@ -235,10 +236,7 @@ class Attempt:
         claim, context = self.claim, self.context
         context.load()
         if context.foreign_state is not None:
-            now = self._bench.clock.now()
-            self._bench.cleanups.add(
-                claim.delivery_id, claim.destination, context.foreign_state, claim.fence, now
-            )
+            context.clean_up(context.foreign_state, why="moved")
             self._bench.states.save(claim.delivery_id, claim.fence, None)
 
     def _with_connector(self, checkout: Checkout, parcel: Parcel, target: Target) -> Receipt:
@@ -328,6 +326,7 @@ class Attempt:
         return bool(self.context.state) and (status is Status.FAILED or self._settled_by_others)
 
     def _delivered(self, receipt: Receipt) -> AttemptReport:
+        self._settled_by_others |= receipt.skipped
         document = {**_document(receipt), **self._name_changes()}
         return self._report(AttemptOutcome.DELIVERED, effects.delivered(self.claim), receipt=document)
 

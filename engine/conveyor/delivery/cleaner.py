@@ -62,6 +62,9 @@ class CleanupContext:
         """Keep it for this call only."""
         self.state = {**self.state, **state}
 
+    def abandon_later(self, **state: Json) -> None:
+        """This is later."""
+
     def before_commit(self) -> None:
         """Nothing is fenced here."""
         self.check()

@@ -11,14 +11,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from conveyor.clock import Clock
+from conveyor.clock import Clock, micros
 from conveyor.contract import AttemptCancelled, ConflictPolicy, Json, Log
 from conveyor.errors import LedgerError
 from conveyor.ledger.records import Claimed
 
 if TYPE_CHECKING:
     from conveyor.keyring import Keyring
+    from conveyor.ledger.cleanups import Cleanups
     from conveyor.ledger.states import States
+
+
+LATE = 600.0
+"""Seconds after which no request of a worker that died is under way any more."""
 
 
 class Stop(enum.StrEnum):
@@ -78,6 +83,7 @@ class EngineContext:
         limits: TimeLimits,
         binding: str,
         states: States,
+        cleanups: Cleanups,
         keyring: Keyring,
         lease: Lease,
         clock: Clock,
@@ -93,6 +99,7 @@ class EngineContext:
         self._limits = limits
         self._binding = binding
         self._states = states
+        self._cleanups = cleanups
         self._keyring = keyring
         self._lease = lease
         self._clock = clock
@@ -127,10 +134,15 @@ class EngineContext:
         """Merge into ``state`` and commit it before returning."""
         self.check()
         merged: dict[str, Json] = {k: v for k, v in {**self._state, **state}.items() if v is not None}
-        document = json.dumps({"binding": self._binding, "state": merged}, separators=(",", ":"))
-        blob = self._keyring.encrypt(document.encode())
+        blob = self._sealed(merged)
         self._must(lambda: self._states.save(self.claim.delivery_id, self.fence, blob), else_=Stop.FENCED)
         self._state = merged
+
+    def abandon_later(self, **state: Json) -> None:
+        """Note it for the cleaner, unless the attempt before ended in order: nothing of it is under way."""
+        self.check()
+        if self.claim.look_first:
+            self.clean_up(self._sealed(state), why="late", after=LATE)
 
     def before_commit(self) -> None:
         """Raise unless this attempt still owns its delivery and nothing newer stands at its path."""
@@ -195,6 +207,17 @@ class EngineContext:
             self._state = document["state"]
         else:
             self.foreign_state = self.claim.state
+
+    def clean_up(self, blob: bytes, *, why: str, after: float = 0.0) -> None:
+        """Have an encrypted state abandoned ``after`` so many seconds, whatever becomes of the delivery."""
+        claim, now = self.claim, self._clock.now()
+        self._cleanups.add(
+            claim.delivery_id, claim.destination, blob, claim.fence, now, why=why, at=now + micros(after)
+        )
+
+    def _sealed(self, state: Mapping[str, Json]) -> bytes:
+        document = json.dumps({"binding": self._binding, "state": state}, separators=(",", ":"))
+        return self._keyring.encrypt(document.encode())
 
     def begin(self, limits: TimeLimits, binding: str) -> None:
         """Begin to send what transforms have made: its own time, and state of its own."""

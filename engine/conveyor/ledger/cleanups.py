@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -49,10 +50,23 @@ class Cleanups:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, delivery_id: str, destination: str, state: bytes, fence: int, now: int) -> None:
-        """Enqueue a state that its delivery will not use again: the path or the endpoint has changed."""
+    def add(
+        self, delivery_id: str, destination: str, state: bytes, fence: int, now: int, *, why: str, at: int
+    ) -> None:
+        """Enqueue what an open delivery will not use again. Durable before returning.
+
+        Args:
+            delivery_id, destination: Whose it is.
+            state: Encrypted.
+            fence: The claim under which this was found out.
+            now: Microseconds.
+            why: One word; what is added twice under one fence for the same reason is one.
+            at: When it is due, microseconds.
+        """
+        row = {**_row(delivery_id, destination, state, fence, now), "next_at": at}
+        row["id"] = f"{row['id']}_{why}"
         with self._database.write(durable=True) as connection:
-            enqueue(connection, [(delivery_id, destination, state, fence)], now)
+            insert_missing(connection, cleanups, [row])
 
     def claim(self, now: int, limit: int, lease_until: int) -> list[Cleanup]:
         """Take due cleanups; each comes back at ``lease_until`` unless it is done or failed before."""
@@ -94,19 +108,16 @@ def enqueue(connection: sa.Connection, items: Sequence[tuple[str, str, bytes, in
             and fence; the same twice is one.
         now: Microseconds.
     """
-    insert_missing(
-        connection,
-        cleanups,
-        [
-            {
-                "id": f"cln_{delivery_id.removeprefix('dlv_')}_{fence}",
-                "delivery_id": delivery_id,
-                "destination": destination,
-                "state": state,
-                "fence": fence,
-                "created_at": now,
-                "next_at": now,
-            }
-            for delivery_id, destination, state, fence in items
-        ],
-    )
+    insert_missing(connection, cleanups, [_row(*item, now) for item in items])
+
+
+def _row(delivery_id: str, destination: str, state: bytes, fence: int, now: int) -> dict[str, Any]:
+    return {
+        "id": f"cln_{delivery_id.removeprefix('dlv_')}_{fence}",
+        "delivery_id": delivery_id,
+        "destination": destination,
+        "state": state,
+        "fence": fence,
+        "created_at": now,
+        "next_at": now,
+    }

@@ -222,6 +222,7 @@ class HarnessContext:
         self.sent = 0
         self.commits = 0
         self.saves: list[State] = []
+        self.later: list[State] = []
         self.phases: dict[str, float] = {}
         self.body_sent = False
         self._state: dict[str, Any] = json.loads(json.dumps(dict(state or {})))
@@ -250,6 +251,11 @@ class HarnessContext:
         self.saves.append(self.state)
         if self._on_save is not None:
             self._on_save(self.state)
+
+    def abandon_later(self, **state: Json) -> None:
+        """Remember what is to be abandoned once more."""
+        self._must_own("abandon later")
+        self.later.append(json.loads(json.dumps(state)))
 
     def before_commit(self) -> None:
         """Raise when fenced out."""

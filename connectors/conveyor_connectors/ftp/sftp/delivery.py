@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Json, Parcel, Target
+from conveyor_connectors.ftp import names
 from conveyor_connectors.ftp.delivery import MOST_NUMBERS, FileDelivery
 from conveyor_connectors.ftp.options import FtpOptions, Verify
 from conveyor_connectors.ftp.server import LinkLost, Refused
@@ -172,16 +173,19 @@ class SftpDelivery(FileDelivery):
 
 
 def discard(client: Client, state: Mapping[str, Json]) -> None:
-    """Remove the temporary file that ``state`` remembers; one that is gone already is no matter.
+    """Remove the temporary file that ``state`` remembers, and what was tried out beside it.
+
+    What is gone already is no matter.
 
     Raises:
-        StatusError: It is there and may not be removed.
+        StatusError: One of them is there and may not be removed.
     """
     temporary = state.get("temporary")
     if not isinstance(temporary, str):
         return
-    try:
-        client.remove(temporary)
-    except StatusError:
-        if client.lstat(temporary) is not None:
-            raise
+    for path in (temporary, *names.probes(temporary)):
+        try:
+            client.remove(path)
+        except StatusError:
+            if client.lstat(path) is not None:
+                raise

@@ -121,8 +121,7 @@ class Publisher:
         return True
 
     def _probe(self, temporary: str) -> CreateBy:
-        stem = temporary.removesuffix(names.SUFFIX)
-        first, second = f"{stem}.a{names.SUFFIX}", f"{stem}.b{names.SUFFIX}"
+        first, second = names.probes(temporary)
         try:
             for path in (first, second):
                 removed(self._client, path)
