@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from conveyor.contract import ErrorKind
-from conveyor.ledger.records import PayloadState, Status
+from conveyor.ledger.records import Filter, PayloadState, Status
 from conveyor.ledger.schema import metadata
 
 MARK = "mark-of-a-stranger"
@@ -46,6 +46,7 @@ def marked(kit: Any, *, session: str = MARK) -> tuple[str, list[str]]:
 def test_what_is_forgotten_is_nowhere_and_leaves_a_tombstone(kit: Any) -> None:
     job, ids = marked(kit)
     (kept,) = kit.submit("a", filename="other.jpg", session_id="other")
+    kit.ledger.bulk.begin(Filter(sessions=frozenset({MARK, "other"})), kit.now)
     assert MARK in everything(kit)
     (payload,) = kit.ledger.forgetting.forget([job], kit.now)
     assert MARK not in everything(kit)
@@ -56,6 +57,8 @@ def test_what_is_forgotten_is_nowhere_and_leaves_a_tombstone(kit: Any) -> None:
     assert [kit.status(ident) for ident in ids] == ["delivered", "failed", "cancelled", "cancelled"]
     assert kit.ledger.deliveries.get(kept).job.filename == "other.jpg"
     assert kit.status(kept) is Status.PENDING
+    (replay,) = kit.ledger.bulk.all()
+    assert replay.wanted.sessions == {"forgotten", "other"}
 
 
 def test_who_is_delivering_meanwhile_writes_nothing_more(kit: Any) -> None:

@@ -297,7 +297,6 @@ def test_rates_of_a_destination_and_of_an_account(read):
         connections:
           office: {limits: {concurrency: 3, rate: 600/m, byte_rate: 5MB/s}}
           b: {limits: {rate: 1/s}}
-          nobody: {limits: {rate: 1/s}}
         defaults: {limits: {rate: 20/s}}
         destinations:
           a: {type: signed, client_id: app, connection: office, limits: {byte_rate: 1MiB}}
@@ -311,6 +310,19 @@ def test_rates_of_a_destination_and_of_an_account(read):
     assert a.shared == SharedLimits("office", 3, 10, 5_000_000)
     assert b.shared == SharedLimits("b", None, 1, None)
     assert c.shared is d.shared is None
+
+
+def test_limits_of_an_account_that_no_destination_has_are_told(read):
+    config = read(
+        """
+        connections: {offise: {limits: {rate: 1/s}}}
+        destinations: {a: {type: signed, client_id: app, connection: office}}
+        """
+    )
+    (problem,) = config.problems
+    assert (problem.line, problem.field) == (2, "connections.offise")
+    assert problem.message == "no destination here has the connection 'offise'"
+    assert problem.cure == "did you mean 'office'?"
 
 
 def test_an_edit_of_an_accounts_limits_is_no_edit_of_its_destinations(read, write):

@@ -20,11 +20,9 @@ def need_connection(destination: Destination) -> str:
     Raises:
         ConveyorError: The destination is spoilt, or its type has no sign-in.
     """
-    from conveyor.oauth.connections import connection_of
-
     if destination.problem is not None:
         raise ConveyorError(str(destination.problem), cure="conveyor validate shows all mistakes")
-    found = connection_of(destination)
+    found = destination.connection
     if found is None:
         raise UsageError(
             f"{destination.id} is of type {destination.type}, which has its credentials in the config",

@@ -104,8 +104,7 @@ class Builder:
         earlier = (known or {}).get(destination_id)
         if not draft.found and earlier is not None and earlier.revision == revision and not earlier.problem:
             # What the account bears together is no part of the destination, and of its revision.
-            shared = self.shared_limits(destination_id, earlier.spec, earlier.options)
-            return Built(earlier if shared == earlier.shared else replace(earlier, shared=shared))
+            return Built(self.with_shared_limits(earlier))
         draft.validate(self)
         return draft.finish(self, revision)
 
@@ -129,17 +128,17 @@ class Builder:
             own.proxy if "proxy" in given else self._settings.proxy,
         )
 
-    def shared_limits(self, destination_id: str, spec: ConnectorSpec, options: Any) -> SharedLimits | None:
-        """What is set of the connection of a destination; None when it has none, or nothing is set."""
-        if spec.oauth is None or options is None:
-            return None
-        connection = getattr(options, "connection", None) or destination_id
-        known = self._connections.get(connection)
-        if known is None:
-            return None
-        limits = known.limits
-        shared = SharedLimits(connection, limits.concurrency, limits.rate, limits.byte_rate)
-        return None if shared == SharedLimits(connection) else shared
+    def with_shared_limits(self, destination: Destination) -> Destination:
+        """The destination, with what is set of its connection."""
+        connection = destination.connection
+        known = self._connections.get(connection) if connection is not None else None
+        shared = None
+        if connection is not None and known is not None:
+            limits = known.limits
+            shared = SharedLimits(connection, limits.concurrency, limits.rate, limits.byte_rate)
+            if shared == SharedLimits(connection):
+                shared = None
+        return destination if shared == destination.shared else replace(destination, shared=shared)
 
     def layers(self, node: Node, path: TreePath, found: Found) -> list[Node]:
         """The presets and the destination itself, the farthest first."""
@@ -280,9 +279,8 @@ class _Draft:
             network=builder.network_of(common.network),
             revision=revision,
             problem=None if usable else _summary(problems),
-            shared=builder.shared_limits(self.id, spec, self.options if usable else None),
         )
-        return Built(destination, problems)
+        return Built(builder.with_shared_limits(destination), problems)
 
     def _transforms(self, common: CommonModel, builder: Builder) -> tuple[str, ...]:
         known = builder.registry.announced.transforms

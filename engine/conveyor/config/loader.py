@@ -40,8 +40,9 @@ class Config:
         path: The main file, absolute.
         settings: Everything beside the destinations.
         source: The destinations; the same object stays in use over reloads.
-        problems: Mistakes that did not stop the load: those of quarantined destinations, and default
-            destinations that are not in the YAML (an application may manage them in the ledger).
+        problems: Mistakes that did not stop the load: those of quarantined destinations, default
+            destinations that are not in the YAML (an application may manage them in the ledger), and
+            connections that no destination has.
         registry: The destination types it was read with.
         files: What was read, for noticing changes.
     """
@@ -134,7 +135,10 @@ class _Reading:
             connections=settings.connections,
         )
         built, quarantined = self._build(builder, known)
-        unknown = self._unknown_defaults(settings, tree, built)
+        unknown = [
+            *self._unknown_defaults(settings, tree, built),
+            *self._unused_connections(settings, tree, built),
+        ]
         milder = (*broken, *quarantined, *unknown)
         if self.problems or (strict and milder):
             raise ConfigError(_in_order((*self.problems, *milder)))
@@ -273,6 +277,22 @@ class _Reading:
                 problems.append(
                     problem_at(f"no destination {name!r} here", tree.place(path), path, cure=cure)
                 )
+        return problems
+
+    def _unused_connections(
+        self, settings: Settings, tree: Node, built: Mapping[str, Destination]
+    ) -> list[Problem]:
+        """What is set of a connection that no destination has limits nothing: a slip of the pen."""
+        if any(each.problem is not None for each in built.values()):
+            return []  # one of those may have it
+        known = {each.connection for each in built.values()} - {None}
+        problems = []
+        for name in settings.connections:
+            if name not in known:
+                path: TreePath = ("connections", name)
+                cure = did_you_mean(name, filter(None, known), label="connections")
+                message = f"no destination here has the connection {name!r}"
+                problems.append(problem_at(message, tree.place(path), path, cure=cure))
         return problems
 
     def _faults(self, found: Iterable[tuple[TreePath, Fault]]) -> None:

@@ -148,3 +148,10 @@ class Destination:
     breaker: BreakerPolicy = DEFAULT
     shared: SharedLimits | None = None
     transforms: tuple[str, ...] = ()
+
+    @property
+    def connection(self) -> str | None:
+        """The id of its connection: the one it names or its own; None for types without sign-in."""
+        if self.spec.oauth is None or self.options is None:
+            return None
+        return getattr(self.options, "connection", None) or self.id

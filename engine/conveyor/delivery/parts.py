@@ -33,7 +33,7 @@ from conveyor.delivery.transforming import Transformer
 from conveyor.delivery.watchdog import Watchdog
 from conveyor.ledger.records import AttemptOutcome, AttemptReport, Claimed
 from conveyor.log import EngineLog
-from conveyor.oauth.connections import Connections, connection_of, linked
+from conveyor.oauth.connections import Connections, linked
 from conveyor.oauth.upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class Parts:
 
     def _linked(self, destination: Destination) -> tuple[tuple[str, str], ...]:
         """The other destinations of the same account, with their revisions."""
-        connection = connection_of(destination)
+        connection = destination.connection
         if connection is None:
             return ()
         others = linked(self.shop.source.list(), connection)

@@ -18,7 +18,7 @@ from conveyor.ledger.database import Database
 from conveyor.ledger.filters import chunks
 from conveyor.ledger.health import lock
 from conveyor.ledger.records import OPEN, PayloadRecord, PayloadState
-from conveyor.ledger.schema import attempts, cleanups, deliveries, health, jobs, payloads
+from conveyor.ledger.schema import attempts, cleanups, deliveries, health, jobs, payloads, replays
 from conveyor.ledger.transitions import in_
 
 FORGOTTEN = "forgotten"
@@ -60,6 +60,11 @@ _TOLD_OF = (
     sa.update(health)
     .where(health.c.destination == sa.bindparam("b_id"))
     .values(last_error=sa.bindparam("b_error"), block_message=sa.bindparam("b_block"))
+)
+_SESSIONS = sa.select(_J.session_id).where(_J.id.in_(_JOBS), _J.session_id.is_not(None)).distinct()
+_REPLAYS = sa.select(replays.c.id, replays.c.wanted).order_by(replays.c.id).with_for_update()
+_WANTED = (
+    sa.update(replays).where(replays.c.id == sa.bindparam("b_id")).values(wanted=sa.bindparam("b_wanted"))
 )
 _ERASE_DELIVERIES = (
     sa.update(deliveries)
@@ -160,6 +165,7 @@ class Forgetting:
                 connection.execute(_LOCK_PAYLOADS, named)
                 cancel(connection, connection.execute(_OPEN, named).all(), now)
                 _erase_from_destinations(connection, some)
+                _erase_from_replays(connection, some)
                 for statement in (_ERASE_DELIVERIES, _ERASE_ATTEMPTS, _DROP_CLEANUPS, _ERASE_PAYLOADS):
                     connection.execute(statement, named)
                 connection.execute(_ERASE_JOBS, {**named, "b_now": now})
@@ -186,3 +192,15 @@ def _erase_from_destinations(connection: sa.Connection, some: Sequence[str]) -> 
             block = (block or "").replace(text, FORGOTTEN)
         error = None if known.last_error in texts[name] else known.last_error
         connection.execute(_TOLD_OF, {"b_id": name, "b_error": error, "b_block": block})
+
+
+def _erase_from_replays(connection: sa.Connection, some: Sequence[str]) -> None:
+    """A replay is known by what it was asked for, which may name the session of these jobs."""
+    sessions = set(connection.execute(_SESSIONS, {"jobs": list(some)}).scalars())
+    if not sessions:
+        return
+    for ident, text in connection.execute(_REPLAYS).all():
+        wanted = json.loads(text)
+        if not sessions.isdisjoint(wanted["sessions"]):
+            wanted["sessions"] = sorted({FORGOTTEN, *wanted["sessions"]} - sessions)
+            connection.execute(_WANTED, {"b_id": ident, "b_wanted": json.dumps(wanted)})

@@ -20,16 +20,9 @@ if TYPE_CHECKING:
     from conveyor.registry import Registry
 
 
-def connection_of(destination: Destination) -> str | None:
-    """The id of a destination's connection: the one it names or its own; None for types without sign-in."""
-    if destination.spec.oauth is None or destination.options is None:
-        return None
-    return getattr(destination.options, "connection", None) or destination.id
-
-
 def linked(destinations: Iterable[Destination], connection: str) -> list[Destination]:
     """Those of ``destinations`` that are linked to a connection."""
-    return [each for each in destinations if connection_of(each) == connection]
+    return [each for each in destinations if each.connection == connection]
 
 
 class Connections:
@@ -74,7 +67,7 @@ class Connections:
 
     def secrets(self, destination: Destination) -> tuple[str, ...]:
         """The tokens that this process has handed out for a destination lately: to be hidden."""
-        connection = connection_of(destination)
+        connection = destination.connection
         login = None if connection is None else self._logins.get(connection)
         return () if login is None else login.recent
 
@@ -84,7 +77,7 @@ class Connections:
         Raises:
             ConveyorError: The provider is not installed.
         """
-        connection = connection_of(destination)
+        connection = destination.connection
         if connection is None:
             return None
         return DestinationTokens(destination.id, self.application(destination), self.login(connection))

@@ -10,7 +10,7 @@ from conveyor.contract import Log, OAuthProvider, Trouble
 from conveyor.errors import ConveyorError, LedgerError
 from conveyor.ledger.connections import ConnectionRecord, ConnectionState
 from conveyor.ledger.records import Block, BlockReason
-from conveyor.oauth.connections import Connections, connection_of
+from conveyor.oauth.connections import Connections
 from conveyor.oauth.http import NoAnswer
 from conveyor.oauth.refusals import Refused
 
@@ -116,7 +116,7 @@ class Upkeep:
     def _linked(self) -> dict[str, list[Destination]]:
         found: dict[str, list[Destination]] = {}
         for destination in self._source.list():
-            connection = connection_of(destination)
+            connection = destination.connection
             if connection is not None and destination.problem is None:
                 found.setdefault(connection, []).append(destination)
         return found

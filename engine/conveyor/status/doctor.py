@@ -260,11 +260,10 @@ def disk(name: str, place: Path, free: int, inodes: int) -> Finding:
 
 
 def _logins(installation: Installation) -> Iterator[Finding]:
-    from conveyor.oauth.connections import connection_of
 
     users: dict[str, str] = {}
     for destination in installation.source.list():
-        users.setdefault(connection_of(destination) or "", destination.id)
+        users.setdefault(destination.connection or "", destination.id)
     users.pop("", None)
     known = {record.id: record for record in installation.ledger.connections.all()}
     now = installation.clock.now()

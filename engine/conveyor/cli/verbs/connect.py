@@ -111,11 +111,11 @@ def _connect(
 ) -> tuple[Enrolment, list[str]]:
     from conveyor.cli import logins
     from conveyor.oauth import enrolment as after
-    from conveyor.oauth.connections import connection_of, linked
+    from conveyor.oauth.connections import linked
 
     connection = logins.need_connection(destination)
     application = logins.application(installation, destination)
-    names = [each.id for each in linked(installation.source.list(), connection_of(destination) or "")]
+    names = [each.id for each in linked(installation.source.list(), destination.connection or "")]
     if application.refresh_token is not None:
         raise UsageError(
             f"{destination.id} has a refresh_token in the config",

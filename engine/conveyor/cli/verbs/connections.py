@@ -72,11 +72,9 @@ def _below(each: dict[str, Any]) -> str:
 
 def _all(installation: Installation) -> list[dict[str, Any]]:
     """The ledger's connections, and those that the config wants and nobody has made yet."""
-    from conveyor.oauth.connections import connection_of
-
     wanted: dict[str, list[Destination]] = {}
     for destination in installation.source.list():
-        connection = connection_of(destination)
+        connection = destination.connection
         if connection is not None:
             wanted.setdefault(connection, []).append(destination)
     known = {record.id: record for record in installation.ledger.connections.all()}
@@ -136,11 +134,11 @@ def disconnect(
     json: filters.Json = False,
 ) -> None:
     """Sign out."""
-    from conveyor.oauth.connections import connection_of, linked
+    from conveyor.oauth.connections import linked
 
     with session.of(context).installation() as installation:
         destination = installation.source.get(connection)
-        name = (connection_of(destination) if destination is not None else None) or connection
+        name = (destination.connection if destination is not None else None) or connection
         record = installation.ledger.connections.get(name)
         users = linked(installation.source.list(), name)
         if record is None:
