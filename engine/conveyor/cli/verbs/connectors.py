@@ -137,7 +137,7 @@ def in_words(promises: Capabilities) -> Iterator[str]:
     else:
         yield "after a lost answer it sends again, under the same delivery id: the receiver drops repeats"
     if promises.digest:
-        yield f"the destination checks each file's {promises.digest}"
+        yield f"the destination checks each file's digest ({promises.digest})"
     if promises.conflicts != frozenset(ConflictPolicy):
         yield f"conflict policies: {', '.join(sorted(promises.conflicts))}"
     if promises.max_size is not None:
