@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import select
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from conveyor.testing.nursery import Nursery
+
 PATIENCE = 60.0
 """Seconds after which a command counts as hanging."""
+
+USED = ("cli.app", "installation", "delivery.engine", "submission", "status.views", "ledger.facade")
+"""What most commands import."""
 
 WEBHOOK = """\
 network: {{allow_private: [127.0.0.0/8]}}
@@ -40,6 +49,51 @@ class Ended:
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+def obey(order: dict[str, Any]) -> None:
+    """What a forked process does: the command, as if it had been started with these words."""
+    sys.argv = ["conveyor", *order["words"]]
+    exec(order["before"], {})
+    from conveyor.cli import main
+
+    main()
+
+
+@cache
+def _nursery() -> Nursery:
+    nursery = Nursery(__name__, *(f"conveyor.{name}" for name in USED))
+    atexit.register(nursery.close)
+    return nursery
+
+
+def forked(
+    words: Sequence[str], before: str, stdin: str, folder: Path, environment: Mapping[str, str]
+) -> Ended:
+    """Run a command to its end in a process that has imported what it needs."""
+    with tempfile.TemporaryDirectory(prefix="conveyor-command-") as scratch:
+        out, errors, read = (Path(scratch) / name for name in ("out", "errors", "stdin"))
+        read.write_text(stdin)
+        order = {"words": words, "before": before}
+        pid = _nursery().fork(
+            "cli.commandline:obey",
+            order,
+            out=out,
+            errors=errors,
+            stdin=read,
+            folder=folder,
+            environment=environment,
+        )
+        end = os.pidfd_open(pid)
+        try:
+            if not select.select([end], [], [], PATIENCE)[0]:
+                os.kill(pid, signal.SIGKILL)
+        finally:
+            os.close(end)
+        code = os.waitstatus_to_exitcode(_nursery().wait(pid))
+        said = Ended(code, out.read_text(), errors.read_text())
+    assert code != -signal.SIGKILL, f"conveyor {' '.join(words)} does not end: {said}"
+    return said
 
 
 class CommandLine:
@@ -69,24 +123,15 @@ class CommandLine:
             before: Python that the process executes first.
             stdin: What it may read.
         """
-        done = subprocess.run(
-            self._argv(words, before),
-            cwd=self.folder,
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Ended(done.returncode, done.stdout, done.stderr)
+        ended = forked(words, before, stdin, self.folder, self.environment)
+        assert "Traceback" not in ended.err, ended.err
+        return ended
 
     @contextmanager
     def started(self, *words: str) -> Iterator[subprocess.Popen[str]]:
         """A command that runs meanwhile; killed at the end if it still does."""
         with subprocess.Popen(
-            self._argv(words, ""),
+            [sys.executable, "-m", "conveyor", *words],
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -99,11 +144,6 @@ class CommandLine:
             finally:
                 if process.poll() is None:
                     process.kill()
-
-    def _argv(self, words: Sequence[str], before: str) -> list[str]:
-        if not before:
-            return [sys.executable, "-m", "conveyor", *words]
-        return [sys.executable, "-c", f"{before}\nfrom conveyor.cli import main\nmain()", *words]
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """What the ledger holds, asked by another route."""

@@ -4,10 +4,20 @@ import sys
 from pathlib import Path
 
 from pyftpdlib.authorizers import DummyAuthorizer
-from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
+from pyftpdlib.handlers import DTPHandler, FTPHandler, TLS_DTPHandler, TLS_FTPHandler
 from pyftpdlib.servers import FTPServer
 
 home, port, password, certificate, implicit = sys.argv[1:]
+
+
+class Data(TLS_DTPHandler):
+    """Hangs up when a client that was sent the end of TLS answers or is gone: pyftpdlib 2.2 spins instead."""
+
+    def handle_read_event(self) -> None:
+        if self._ssl_closing:
+            DTPHandler.close(self)
+        else:
+            super().handle_read_event()
 
 
 class Implicit(TLS_FTPHandler):
@@ -29,6 +39,7 @@ authorizer.add_user("reader", password, str(Path(home) / "data"), perm="elr")
 handler = FTPHandler
 if certificate != "-":
     handler = Implicit if implicit == "1" else TLS_FTPHandler
+    handler.dtp_handler = Data
     handler.certfile = certificate
     handler.tls_control_required = implicit != "1"
     handler.tls_data_required = True

@@ -1,9 +1,6 @@
 """A worker in a process of its own, so that it can really be killed, frozen and measured.
 
-``python -m conveyor.testing.child MODULE:FACTORY PATH`` imports the connector once, with its SDK. For each
-job that it reads as a line of JSON it forks a worker that makes one attempt and writes into a file how it
-ended, and answers with its process id; for ``{"wait": PID}`` it answers with that worker's status. The parent
-is :mod:`conveyor.testing.children`.
+It makes one attempt and prints how it ended. :mod:`conveyor.testing.children` starts it.
 """
 
 from __future__ import annotations
@@ -12,7 +9,6 @@ import json
 import os
 import signal
 import sys
-import traceback
 from pathlib import Path
 from typing import Any, cast
 
@@ -133,50 +129,8 @@ def _measure(job: dict[str, Any], connector: Connector, parcel: Parcel, target: 
     return {**result, "grown": _peak() - before}
 
 
-def _die_with_parent() -> None:
-    """A frozen worker must not outlive killed tests: prctl(2)'s PR_SET_PDEATHSIG, Linux alone."""
-    import ctypes
-
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def _born(job: dict[str, Any]) -> int:
-    """Fork a worker for the job; returns its process id."""
-    if pid := os.fork():
-        return pid
-    code = 1
-    try:
-        _die_with_parent()
-        os.chdir(job["folder"])
-        os.environ.clear()
-        os.environ.update(job["environment"])
-        for number, name in ((1, "result_file"), (2, "errors_file")):
-            os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        sys.stdout.write(json.dumps(run(job)) + "\n")
-        sys.stdout.flush()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-    finally:
-        os._exit(code)  # what else this process was forked with is its parent's
-
-
-def main() -> None:
-    """Start workers, and wait for them, as told."""
-    _die_with_parent()
-    sys.path[:0] = [entry for entry in json.loads(sys.argv[2]) if entry not in sys.path]
-    from conveyor.testing.bench import load
-
-    load(sys.argv[1])
-    for line in sys.stdin:
-        told = json.loads(line)
-        answer = os.waitpid(told["wait"], 0)[1] if "wait" in told else _born(told)
-        sys.stdout.write(f"{answer}\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()
+def work(job: dict[str, Any]) -> None:
+    """Make the attempt, and tell how it ended."""
+    sys.stdout.write(json.dumps(run(job)) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # whatever threads a frozen worker has left

@@ -6,8 +6,6 @@ import atexit
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from typing import Any, cast
 
 from conveyor.contract import State, Target
 from conveyor.testing.bench import Bench
+from conveyor.testing.nursery import Nursery
 from conveyor.testing.ports import wait_until
 
 PATIENCE = 120.0
@@ -60,55 +59,14 @@ def records() -> Iterator[Records]:
         yield Records(Path(folder))
 
 
-class _Nursery:
-    """A process that has imported one connector and forks workers: an SDK takes longer to import than to run.
-
-    Args:
-        factory: The connector's, ``module:name``.
-    """
-
-    def __init__(self, factory: str) -> None:
-        path = json.dumps([entry for entry in sys.path if entry])
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 -- closed with the process
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "conveyor.testing.child", factory, path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-        )
-
-    def ask(self, what: dict[str, Any]) -> int:
-        """Hand over a job, or wait for a worker; the number that it answers."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps(what) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            answer = ""
-        else:
-            answer = self._process.stdout.readline()
-        if not answer:
-            self._errors.seek(0)
-            raise AssertionError(f"no worker can be started: {self._errors.read()[-3000:].decode()}")
-        return int(answer)
-
-    def close(self) -> None:
-        """End it, and its workers with it."""
-        self._process.kill()
-        self._process.communicate()
-        self._errors.close()
-
-
-_nurseries: dict[str, _Nursery] = {}
+_nurseries: dict[str, Nursery] = {}
 """The one in use: a suite's tests follow each other."""
 
 
-def _nursery(factory: str) -> _Nursery:
+def _nursery(factory: str) -> Nursery:
     if factory not in _nurseries:
         _close_nurseries()
-        _nurseries[factory] = _Nursery(factory)
+        _nurseries[factory] = Nursery("conveyor.testing.child", factory.partition(":")[0])
     return _nurseries[factory]
 
 
@@ -171,9 +129,8 @@ class Child:
 
     def __enter__(self) -> Child:
         self._nursery = _nursery(self._job["factory"])
-        surroundings = {"folder": os.getcwd(), "environment": dict(os.environ)}
-        files = {"result_file": str(self._out), "errors_file": str(self._errors)}
-        self._pid = self._nursery.ask({**self._job, **surroundings, **files})
+        call = "conveyor.testing.child:work"
+        self._pid = self._nursery.fork(call, self._job, out=self._out, errors=self._errors)
         return self
 
     def __exit__(
@@ -209,7 +166,7 @@ class Child:
     def _wait(self) -> int:
         if self._status is None:
             wait_until(lambda: self._state() in "ZX", PATIENCE, "the worker to end")
-            self._status = self._nursery.ask({"wait": self._pid})
+            self._status = self._nursery.wait(self._pid)
         return self._status
 
     def _state(self) -> str:
