@@ -158,7 +158,7 @@ class Bench:
     unavailable: Mapping[str, str] = field(default_factory=dict)
     exempt: Mapping[str, str] = field(default_factory=dict)
     large: int = (3 << 20) + 17
-    big: int = 256 << 20
+    big: int = 128 << 20
     memory_limit: int = 64 << 20
     quiet: float = 0.25
     release_time: float = 8.0
