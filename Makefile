@@ -46,6 +46,7 @@ format: ## Rewrite the code in the project's style
 docs: ## Write the generated pages anew, then run every snippet and follow every link
 	@scripts/setup.sh dev
 	@$(bin)/python -m conveyor.config.docs docs/configuration.md
+	@$(bin)/python scripts/contract_page.py docs/contract.md
 	@exec $(bin)/pytest tests/docs -q $(ARGS)
 
 build: ## Wheel and source distribution in dist/
