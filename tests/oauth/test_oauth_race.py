@@ -14,6 +14,9 @@ import pytest
 from servers import oauth_server, postgres
 from servers.oauth_rules import Rules
 from servers.oauth_server import OAuthServer
+from servers.standins.box import BoxStandIn
+from servers.standins.box.sign_in import SCOPE, BoxRules
+from servers.standins.kit import running
 
 from conveyor.clock import SystemClock
 from conveyor.contract import Rotation
@@ -28,19 +31,33 @@ PROCESSES, THREADS = 2, 8
 
 
 class Race:
-    """Racers over one ledger."""
+    """Racers over one ledger.
 
-    def __init__(self, folder: Path, server: OAuthServer, url: str | None = None) -> None:
+    Args:
+        folder: For what they say.
+        server: Where the login is renewed.
+        url: The ledger's; by default a file.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        server: OAuthServer | BoxStandIn,
+        url: str | None = None,
+    ) -> None:
         self.folder, self.server = folder, server
         self.url, self.key = url or f"sqlite:///{folder}/ledger.db", folder / "key"
         self.said: list[Path] = []
         self.racers: list[subprocess.Popen[bytes]] = []
         keyring, clock = Keyring.load(file=self.key, create=True), SystemClock()
-        access, refresh = server.sign_in()
+        if isinstance(server, OAuthServer):
+            provider, self.kind, (access, refresh) = "acme", server.rules.rotation.value, server.sign_in()
+        else:
+            provider, self.kind, (access, refresh) = "box", "box", server.sign_in(SCOPE)
         with open_ledger(self.url, clock=clock, keyring=keyring) as ledger:
             ledger.connections.put(
                 "d",
-                "acme",
+                provider,
                 Tokens(access, refresh),
                 expires_at=clock.now() + 1_000_000,
                 scopes=(),
@@ -51,7 +68,7 @@ class Race:
     def start(self) -> subprocess.Popen[bytes]:
         said = self.folder / f"racer-{len(self.said)}.txt"
         self.said.append(said)
-        words = (self.url, str(self.key), self.server.url, self.server.rules.rotation.value, str(THREADS))
+        words = (self.url, str(self.key), self.server.url, self.kind, str(THREADS))
         with said.open("wb") as out:
             racer = subprocess.Popen([sys.executable, str(RACER), *words], stdout=out, stderr=out)
         self.racers.append(racer)
@@ -110,6 +127,23 @@ def test_logins_survive_kills_where_the_old_token_is_honoured(tmp_path: Path, se
     assert run(race, 8, kills=4, seconds=90) == 4
     assert server.rules.refusals == []
     assert len(race.words("used")) > 20
+
+
+def box_race(folder: Path, exchanges: int, kills: int, seconds: float) -> None:
+    with running(BoxStandIn(rules=BoxRules(life=1.0))) as box:
+        race = Race(folder, box)
+        assert run(race, exchanges, kills=kills, seconds=seconds) == kills
+        assert box.rules.refusals == []
+        assert len(race.words("used")) > 20
+
+
+def test_logins_at_box_survive_kills(tmp_path: Path) -> None:
+    box_race(tmp_path, 8, kills=4, seconds=90)
+
+
+@pytest.mark.long
+def test_a_long_race_at_box(tmp_path: Path) -> None:
+    box_race(tmp_path, 120, kills=60, seconds=900)
 
 
 @pytest.mark.server
