@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.credentials import SSOProvider
+from botocore.tokens import SSOTokenProvider
 from servers.s3_stub import Answer, Stub, answering
 
 from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind, Target
@@ -219,6 +222,61 @@ def test_a_profile_that_assumes_a_role(
     signed = sts.requests[0][2]["authorization"]
     assert "Credential=BASEKEY/" in signed
     assert "/eu-central-1/sts/" in signed
+
+
+@pytest.fixture
+def signed_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """``aws sso login`` was run for the profile ``photos``: what it leaves, in a cache of this test's own."""
+    config, cache = tmp_path / "config", tmp_path / "cache"
+    config.write_text(
+        "[profile photos]\nsso_session = acme\nsso_account_id = 123456789012\nsso_role_name = photos\n"
+        "[sso-session acme]\nsso_region = eu-central-1\nsso_start_url = https://acme.awsapps.com/start\n"
+    )
+    cache.mkdir()
+    left = {"startUrl": "https://acme.awsapps.com/start", "region": "eu-central-1"}
+    # https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-sso.html: named by the session's SHA-1.
+    name = f"{hashlib.sha1(b'acme').hexdigest()}.json"
+    (cache / name).write_text(json.dumps({**left, "accessToken": "sso-token", "expiresAt": LATER}))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    for kept in (SSOProvider, SSOTokenProvider):
+        monkeypatch.setattr(kept, "_SSO_TOKEN_CACHE_DIR", str(cache))
+    return cache / name
+
+
+def portal(status: int = 200) -> Answer:
+    keys = {"accessKeyId": "SSOKEY", "secretAccessKey": "s", "sessionToken": "t", "expiration": 2 * 10**12}
+    headers = {"Content-Type": "application/json", "x-amzn-ErrorType": "UnauthorizedException"}
+    if status == 200:
+        return Answer(200, body=json.dumps({"roleCredentials": keys}).encode(), headers=headers)
+    return Answer(status, body=b'{"message": "Session token not found or invalid"}', headers=headers)
+
+
+def test_a_profile_of_single_sign_on(stub: Stub, signed_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(portal()) as sso:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SSO", sso.url)
+        headers = signed_by(stub, profile="photos")
+        assert "Credential=SSOKEY/" in headers["authorization"]
+        ((_, path, asked),) = sso.requests
+        assert path == "/federation/credentials?role_name=photos&account_id=123456789012"
+        assert asked["x-amz-sso_bearer_token"] == "sso-token"
+
+
+@pytest.mark.parametrize("ended", ["there", "here"])
+def test_a_single_sign_on_that_has_ended_names_the_cure(
+    stub: Stub, signed_in: Path, ended: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if ended == "here":
+        left = json.loads(signed_in.read_text())
+        signed_in.write_text(json.dumps({**left, "expiresAt": "2020-01-01T00:00:00Z"}))
+    with answering(portal(401)) as sso:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SSO", sso.url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SSO_OIDC", sso.url)
+        with connector(stub, profile="photos") as made, pytest.raises(DeliveryError) as told:
+            made.deliver(make_parcel(10), TARGET, HarnessContext())
+    assert told.value.kind is ErrorKind.AUTH_REVOKED, "held, not charged, and probed: goes on after a sign-in"
+    assert "aws sso login" in str(told.value.hint)
+    assert "sso-token" not in f"{told.value.message}{told.value.hint}{told.value.response}"
+    assert stub.requests == []
 
 
 def test_the_chains_own_requests_obey_the_policy(

@@ -27,16 +27,17 @@ _LOGIN_NEEDED = (
     sdk.PartialCredentialsError,
     sdk.UnknownCredentialError,
     sdk.RefreshWithMFAUnsupportedError,
-    sdk.SSOError,
     sdk.LoginError,
     sdk.UnknownTokenProviderError,
 )
-_FETCHING_LOGIN = (sdk.CredentialRetrievalError, sdk.TokenRetrievalError, sdk.MetadataRetrievalError)
+_SIGNED_OUT = (sdk.SSOError, sdk.TokenRetrievalError)
+_FETCHING_LOGIN = (sdk.CredentialRetrievalError, sdk.MetadataRetrievalError)
 _DIGESTS = (sdk.ChecksumError, sdk.FlexibleChecksumError, sdk.AwsChunkedWrapperError)
 
 TRANSPORT: tuple[tuple[tuple[type[Exception], ...], ErrorKind, str | None], ...] = (
     (_BEFORE_SENDING, K.TRANSIENT, None),
     ((sdk.HTTPClientError, sdk.ConnectionError, sdk.IncompleteReadError), K.TRANSIENT, None),
+    (_SIGNED_OUT, K.AUTH_REVOKED, "Sign in again with aws sso login, as the user that runs Conveyor."),
     (_FETCHING_LOGIN, K.TRANSIENT, "The machine's AWS credentials could not be fetched."),
     (_LOGIN_NEEDED, K.AUTH_REVOKED, "Give access_key and secret_key, or repair the machine's credentials."),
     (_DIGESTS, K.INTEGRITY, None),
