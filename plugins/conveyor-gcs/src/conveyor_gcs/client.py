@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from conveyor.contract import AttemptContext, DeliveryError, ErrorKind
+from conveyor.contract import AttemptContext, ConnectorEnv, DeliveryError, ErrorKind
 from conveyor.kit.errors import guarded
 from conveyor.kit.pools import READ_TIMEOUT, exchange, policed_pools
 from conveyor.kit.shared import Clients, Shared
 from conveyor_gcs.errors import KEY, Taken, classify, refused
 from conveyor_gcs.options import GcsOptions
 from conveyor_gcs.tokens import Tokens
-
-if TYPE_CHECKING:
-    from conveyor.network import Network
 
 OWN_DOMAIN = "googleapis.com"
 """Where an upload's address may be; it gets the customer's file."""
@@ -60,18 +57,17 @@ class Client:
 
     Args:
         options: The destination's.
-        network: The policy.
-        connections: Kept open at most.
+        env: Of the connector that is the first to use it.
     """
 
-    def __init__(self, options: GcsOptions, network: Network, connections: int) -> None:
+    def __init__(self, options: GcsOptions, env: ConnectorEnv) -> None:
         self._own = urlsplit(options.endpoint)
         self._endpoint = options.endpoint
         self._payer = options.user_project
         self._pools = policed_pools(
-            network, connections=connections, verify=options.verify_tls, ca=options.ca_bundle
+            env.network, connections=env.concurrency, verify=options.verify_tls, ca=options.ca_bundle
         )
-        self._tokens = None if options.anonymous else Tokens(options, network)
+        self._tokens = None if options.anonymous else Tokens(options, env)
 
     def url(self, path: str, **query: str | None) -> str:
         """An address of the API: ``/storage/v1/…``, its parts quoted; what is None is left out."""
@@ -160,7 +156,7 @@ CLIENTS: Clients[Client] = Clients(lambda client: client.close())
 """The clients of this process."""
 
 
-def acquire(options: GcsOptions, network: Network, connections: int) -> Shared[Client]:
+def acquire(options: GcsOptions, env: ConnectorEnv) -> Shared[Client]:
     """The client for these options, made on first use. Give it back with ``CLIENTS.release``.
 
     Raises:
@@ -168,5 +164,5 @@ def acquire(options: GcsOptions, network: Network, connections: int) -> Shared[C
     """
     key = None if options.credentials is None else options.credentials.get_secret_value()
     parts = (options.endpoint, options.user_project, options.verify_tls, options.ca_bundle, options.anonymous)
-    policy = (network.allow_private, network.ca_bundle, network.proxy)
-    return CLIENTS.acquire((key, parts, policy, connections), lambda: Client(options, network, connections))
+    policy = (env.network.allow_private, env.network.ca_bundle, env.network.proxy)
+    return CLIENTS.acquire((key, parts, policy, env.concurrency), lambda: Client(options, env))

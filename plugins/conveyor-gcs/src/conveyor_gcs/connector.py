@@ -81,7 +81,7 @@ class GcsConnector:
 
     def _bucket(self) -> Bucket:
         if self._shared is None:
-            self._shared = acquire(self._options, self._env.network, self._env.concurrency)
+            self._shared = acquire(self._options, self._env)
         return Bucket(self._shared.client, self._options)
 
     def _placer(self) -> Placer:

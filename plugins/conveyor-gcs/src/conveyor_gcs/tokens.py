@@ -12,7 +12,7 @@ import threading
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import google.auth
@@ -23,15 +23,12 @@ from google.auth.transport import Request
 from google.oauth2 import credentials as user
 from google.oauth2 import service_account
 
-from conveyor.contract import DeliveryError, ErrorKind
+from conveyor.contract import ConnectorEnv, DeliveryError, ErrorKind
 from conveyor.kit.errors import guarded
 from conveyor.kit.pools import exchange, policed_pools
 from conveyor.kit.waits import stated_delay
 from conveyor_gcs.errors import KEY, classify
 from conveyor_gcs.options import GcsOptions
-
-if TYPE_CHECKING:
-    from conveyor.network import Network
 
 K = ErrorKind
 
@@ -63,14 +60,14 @@ class Sender(Request):
     """google-auth's transport. What fails leaves it as the contract's error, which google-auth lets pass.
 
     Args:
-        network: The policy.
+        env: Whose network dials.
         machine: The machine's own metadata service may be asked.
     """
 
-    def __init__(self, network: Network, *, machine: bool) -> None:
-        self._pools = policed_pools(network, connections=1)
+    def __init__(self, env: ConnectorEnv, *, machine: bool) -> None:
+        self._pools = policed_pools(env.network, connections=1)
         self._hosts = _metadata_hosts() if machine else frozenset()
-        self._metadata = policed_pools(network.only(self._hosts), connections=1) if machine else None
+        self._metadata = policed_pools(env.network.only(self._hosts), connections=1) if machine else None
 
     def __call__(
         self,
@@ -117,13 +114,13 @@ class Tokens:
 
     Args:
         options: The destination's.
-        network: The policy.
+        env: Whose network dials.
     """
 
-    def __init__(self, options: GcsOptions, network: Network) -> None:
+    def __init__(self, options: GcsOptions, env: ConnectorEnv) -> None:
         self._options = options
         self._lock = threading.Lock()
-        self._sender = Sender(network, machine=options.credentials is None)
+        self._sender = Sender(env, machine=options.credentials is None)
         self._credentials: Any = None
         self._refused: str | None = None
 
