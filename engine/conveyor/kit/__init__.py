@@ -9,6 +9,7 @@ Public, and covered by ``CONTRACT_VERSION`` as :mod:`conveyor.contract` is. One 
 * :mod:`.sessions`: ``requests`` under the network policy (imported only where an SDK brings ``requests``);
 * :mod:`.errors`: what an exception without an answer means;
 * :mod:`.folders`: folders by path at services that know them by id;
+* :mod:`.options`: sizes, durations and paths as options;
 * :mod:`.naming`: the names that ``rename`` tries;
 * :mod:`.checking`: the canary of ``check``;
 * :mod:`.shared`: clients that a process's connectors share, counted;

@@ -219,13 +219,7 @@ class CloudStorage:
                 return session.made
             if len(session.content) < session.size:
                 return len(session.content)
-            try:
-                session.made = self.insert(session.about, bytes(session.content), session.match)
-            except Refused:
-                self.sessions = {
-                    number: held for number, held in self.sessions.items() if held is not session
-                }
-                raise
+            session.made = self.insert(session.about, bytes(session.content), session.match)
             return session.made
 
     def cancel(self, number: str) -> None:

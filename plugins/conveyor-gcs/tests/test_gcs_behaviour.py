@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind, FoundKind, Parcel, Receipt, Target
+from conveyor.contract import (
+    AttemptCancelled,
+    ConflictPolicy,
+    DeliveryError,
+    ErrorKind,
+    FoundKind,
+    Parcel,
+    Receipt,
+    Target,
+)
 from conveyor.testing import HarnessContext, make_env, make_parcel
 from conveyor_gcs.connector import GcsConnector
 from conveyor_gcs.errors import refused
@@ -73,11 +83,13 @@ def queries(storage: CloudStorage, method: str = "POST") -> list[dict[str, list[
     return [parse_qs(urlsplit(path).query) for path in asked]
 
 
-def cut(parcel: Parcel, at: int, where: At) -> HarnessContext:
+def cut(
+    parcel: Parcel, at: int, where: At, conflict: ConflictPolicy = ConflictPolicy.RENAME
+) -> HarnessContext:
     """An attempt that ends there; its context has what it saved."""
     context = HarnessContext(cancel_at=at)
-    with pytest.raises(BaseException, match="cancelled"):
-        where.deliver(parcel, context=context)
+    with pytest.raises(AttemptCancelled):
+        where.deliver(parcel, conflict, context)
     return context
 
 
@@ -113,6 +125,7 @@ def test_what_is_asked_for_is_kept_with_the_file(storage: CloudStorage, size: in
     assert told == {
         "contentType": "image/jpeg", "storageClass": "NEARLINE", "cacheControl": "private, max-age=60",
     }  # fmt: skip
+    assert there.about["md5Hash"] == base64.b64encode(bytes.fromhex(parcel.digests["md5"])).decode()
     (asked,) = queries(storage)
     assert (asked["kmsKeyName"], asked["userProject"]) == ([KMS], ["acme-billing"])
 
@@ -159,28 +172,45 @@ def test_an_upload_that_has_ended_begins_again_within_the_attempt(storage: Cloud
     assert later.sent == LARGE
 
 
-def test_an_upload_that_ended_with_its_last_piece_is_not_sent_again(storage: CloudStorage) -> None:
+@pytest.mark.parametrize("conflict", [ConflictPolicy.RENAME, ConflictPolicy.OVERWRITE])
+def test_an_upload_that_ended_with_its_last_piece_is_not_sent_again(
+    storage: CloudStorage, conflict: ConflictPolicy
+) -> None:
     parcel, where = make_parcel(LARGE), At(storage)
     context = HarnessContext()
-    where.deliver(parcel, context=context)
-    later = next_attempt(context)
-    assert where.deliver(parcel, context=later).path == PATH
-    assert later.sent == 0
-    storage.sessions.clear()  # the service forgets an upload that has become an object
-    later = next_attempt(context)
-    assert where.deliver(parcel, context=later).path == PATH
-    assert later.sent == 0
+    where.deliver(parcel, conflict, context)
+    for _ in range(2):
+        later = next_attempt(context)
+        assert where.deliver(parcel, conflict, later).path == PATH
+        assert later.sent == 0
+        storage.sessions.clear()  # the service forgets an upload that has become an object
 
 
-def test_a_name_that_is_taken_while_the_file_is_sent_is_left_alone(storage: CloudStorage) -> None:
+def test_an_upload_that_would_replace_is_not_continued_by_a_policy_that_does_not(
+    storage: CloudStorage,
+) -> None:
+    parcel, where = make_parcel(LARGE), At(storage)
+    context = cut(parcel, UNIT + 1, where, ConflictPolicy.OVERWRITE)
+    storage.insert({"name": PATH}, b"theirs", None)
+    told = where.refused(parcel, ConflictPolicy.FAIL, next_attempt(context))
+    assert (told.kind, storage.objects[PATH].content) == (K.CONFLICT, b"theirs")
+    assert storage.open_sessions() == set()
+
+
+@pytest.mark.parametrize(
+    ("conflict", "path"), [(ConflictPolicy.RENAME, "in/photo (1).jpg"), (ConflictPolicy.SKIP, PATH)]
+)
+def test_a_name_that_is_taken_while_the_file_is_sent_is_left_alone(
+    storage: CloudStorage, conflict: ConflictPolicy, path: str
+) -> None:
     parcel, where = make_parcel(LARGE), At(storage)
 
     def stranger(sent: int) -> None:
         if sent == 2 * UNIT:
             storage.insert({"name": PATH}, b"theirs", None)
 
-    receipt = where.deliver(parcel, context=HarnessContext(on_progress=stranger))
-    assert receipt.path == "in/photo (1).jpg"
+    receipt = where.deliver(parcel, conflict, HarnessContext(on_progress=stranger))
+    assert (receipt.path, receipt.skipped) == (path, conflict is ConflictPolicy.SKIP)
     assert storage.objects[PATH].content == b"theirs"
     assert storage.open_sessions() == set()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from conveyor.testing import HarnessContext, make_env, make_parcel
 from conveyor_gcs.client import CLIENTS
 from conveyor_gcs.connector import GcsConnector
 from conveyor_gcs.options import GcsOptions
+from conveyor_gcs.tokens import Tokens
 
 from .rules import BUCKET, CloudStorage, Refused, serving
 
@@ -145,6 +147,10 @@ def test_the_machines_metadata_service(storage: CloudStorage, monkeypatch: pytes
     host = f"localhost:{storage.port}"
     monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", host)
     monkeypatch.setenv("GCE_METADATA_HOST", host)
+    env = make_env()
+    tokens = Tokens(options(storage, credentials=None), replace(env, network=env.network.only(())))
+    assert tokens.token() == "ya29.of-the-machine"
+    tokens.close()
     deliver(storage, credentials=None)
     assert "Bearer ya29.of-the-machine" in storage.bearers
     monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", "localhost:1")
@@ -194,3 +200,9 @@ def test_sizes_are_written_as_people_do() -> None:
     made = GcsOptions.model_validate({"bucket": "acme", "chunkSize": "32MiB", "resumable_above": "1MiB"})
     assert (made.chunk_size, made.resumable_above) == (32 << 20, 1 << 20)
     assert GcsOptions.model_validate({"bucket": "acme", "prefix": "a/b"}).prefix == "a/b/"
+
+
+def test_a_relative_file_is_relative_to_the_config() -> None:
+    given = {"bucket": "acme", "ca_bundle": "ca.pem"}
+    made = GcsOptions.model_validate(given, context={"base": "/etc/conveyor"})
+    assert made.ca_bundle == Path("/etc/conveyor/ca.pem")

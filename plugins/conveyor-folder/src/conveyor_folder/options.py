@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field
 
 from conveyor.contract import Options
+from conveyor.kit.options import LocalPath
 
 
 class FolderOptions(Options):
     """Where files go, and how sure to be that it is the right place."""
 
-    path: Path = Field(description="The folder. It must exist; it is never created.")
+    path: LocalPath = Field(description="The folder. It must exist; it is never created.")
     marker: str | None = Field(
         default=None,
         pattern=r"^[^/\x00]+$",

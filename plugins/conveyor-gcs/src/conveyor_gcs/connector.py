@@ -92,10 +92,7 @@ def _whose(there: Stored, parcel: Parcel) -> FoundKind:
     """MD5 alone can be made to agree, so that the SHA-256 which Conveyor wrote beside it has to, too."""
     if there.written_by(parcel):
         return FoundKind.MINE
-    if (
-        there.md5 is not None
-        and there.holds(parcel)
-        and there.metadata.get(SHA256) == parcel.digests["sha256"]
-    ):
+    same = there.metadata.get(SHA256) == parcel.digests["sha256"]
+    if same and there.md5 is not None and there.holds(parcel):
         return FoundKind.SAME_BYTES
     return FoundKind.OTHER

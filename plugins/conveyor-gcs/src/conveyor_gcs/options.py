@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ByteSize, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, TypeAdapter, model_validator
 
 from conveyor.contract import Options
+from conveyor.kit.options import EndpointUrl, LocalPath, Size
 from conveyor_gcs import PREFIX_MAX
 
 MIB = 1024 * 1024
@@ -23,17 +23,11 @@ KEY_TYPES = {
 }
 """Kinds of credentials that may stand in an option, and the fields they need. The others of Google's kinds
 name files, programs or addresses of this machine to read, which is not for a destination to say."""
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_TOKEN_URI: TypeAdapter[str] = TypeAdapter(EndpointUrl)
 
 
-def _address(url: str) -> str:
-    """https, or http on this machine: a token goes there."""
+def _bare(url: str) -> str:
     parts = urlsplit(url)
-    if not (
-        parts.hostname
-        and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK))
-    ):
-        raise ValueError("must be https://host (http only on this machine)")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must hold no user, no password, no query and no fragment")
     return url.rstrip("/")
@@ -71,7 +65,7 @@ def _key(value: SecretStr) -> SecretStr:
     if missing := [name for name in KEY_TYPES[kind] if not isinstance(found.get(name), str)]:
         raise ValueError(f"the key lacks {', '.join(missing)}")
     if kind == "service_account":
-        _address(found["token_uri"])
+        _TOKEN_URI.validate_python(found["token_uri"])
     return value
 
 
@@ -140,25 +134,25 @@ class GcsOptions(Options):
         description="The project that pays, for a bucket where the requester pays.",
         pattern=r"^[a-z0-9:.-]{1,100}$",
     )
-    endpoint: Annotated[str, AfterValidator(_address)] = Field(
+    endpoint: Annotated[EndpointUrl, AfterValidator(_bare)] = Field(
         "https://storage.googleapis.com",
         description="Another address of the same service: a regional or private endpoint, or a test server.",
     )
-    resumable_above: ByteSize = Field(
-        ByteSize(8 * MIB),
+    resumable_above: Size = Field(
+        8 * MIB,
         ge=0,
         le=64 * MIB,
         description="Files above this size are sent in pieces, and continued after a break; smaller ones "
         "go in one request.",
     )
-    chunk_size: Annotated[ByteSize, AfterValidator(_units)] = Field(
-        ByteSize(16 * MIB),
+    chunk_size: Annotated[Size, AfterValidator(_units)] = Field(
+        16 * MIB,
         ge=UNIT,
         le=1024 * MIB,
         description="Size of a piece: a multiple of 256 KiB. It takes no memory; a break costs one at most.",
     )
     verify_tls: bool = Field(True, description="Check the service's certificate. Off only for tests.")
-    ca_bundle: Path | None = Field(
+    ca_bundle: LocalPath | None = Field(
         None, description="PEM file of the authorities to trust instead of network.ca_bundle."
     )
 

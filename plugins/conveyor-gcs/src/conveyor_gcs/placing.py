@@ -44,7 +44,7 @@ class Placer:
     def __init__(self, bucket: Bucket, options: GcsOptions) -> None:
         self._bucket = bucket
         self._options = options
-        self._sessions = Sessions(bucket, int(options.chunk_size))
+        self._sessions = Sessions(bucket, options.chunk_size)
 
     def place(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
         """Store the parcel, or say why not.

@@ -83,8 +83,7 @@ class Sender(Request):
         Raises:
             DeliveryError: No answer, or one that asks to come back later.
         """
-        parts = urlsplit(url)
-        metadata = self._metadata if parts.scheme == "http" and parts.hostname in self._hosts else None
+        metadata = self._metadata if urlsplit(url).hostname in self._hosts else None
         try:
             if metadata is not None:
                 answer, data = exchange(metadata, method, url, body, headers or {}, **_SOON)

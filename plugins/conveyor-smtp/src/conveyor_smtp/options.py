@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from conveyor.contract import Options
+from conveyor.kit.options import LocalPath
 
 _ADDRESS = re.compile(r"[\w!#$%&'*+/=?^`{|}~.-]{1,64}@[^\W_](?:[^\W_]|[.-]){0,252}[^\W_]", re.ASCII)
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
@@ -44,7 +44,7 @@ class SmtpOptions(Options):
         default="{filename}", description="The subject; {filename} and {path} are replaced.", max_length=200
     )
     verify_tls: bool = Field(default=True, description="Check the server's certificate and name.")
-    ca_bundle: Path | None = Field(
+    ca_bundle: LocalPath | None = Field(
         default=None, description="PEM file of the authorities to trust instead of network.ca_bundle."
     )
 
