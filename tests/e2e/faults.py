@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from conveyor.delivery.identity import serving
 from conveyor.errors import LedgerError
+from conveyor.installation import Installation
 from conveyor.ledger.records import OPEN, Filter, Status
 from conveyor.receiver.receiver import Answer
 from e2e.campaign import ENGINES
+from e2e.crew import Crew, Post
 from e2e.kit import Place, until
 
-PROCESS_FAULTS = ("kill", "freeze past the lease", "cancel", "replay what failed", "edit the config")
-FROZEN = 8.0
-"""Seconds of SIGSTOP: more than the lease of 5 s."""
+PAST_THE_LEASE = (7.0, 9.0)
+"""Seconds; the lease has 5."""
+DAY = 86400 * 1_000_000
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a fault does.
+
+    Attributes:
+        group: Faults of a group share its turns: there are many of connections, and one of the disk.
+        begin: Is given the number of a process that delivers.
+        end: Undoes it; is given the same number.
+        lasts: Seconds from the beginning to the end, at least and at most.
+    """
+
+    group: str
+    begin: Callable[[int], object]
+    end: Callable[[int], object] | None = None
+    lasts: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens, so many seconds after the beginning."""
+    """What happens to whom, so many seconds after the beginning, and for how many."""
 
     at: float
     what: str
     victim: int
+    lasts: float
 
 
 @dataclass
@@ -45,96 +63,140 @@ def unavailable() -> Answer:
     return Answer(status=503)
 
 
-def schedule(seed: int, seconds: float, names: Sequence[str]) -> list[Fault]:
-    """The faults of a seed: one every second or two, kills most of all."""
+def schedule(seed: int, seconds: float, actions: Mapping[str, Action]) -> list[Fault]:
+    """The faults of a seed: about one a second, of each group equally many."""
     chance = random.Random(seed)
+    groups: dict[str, list[str]] = {}
+    for name in sorted(actions):
+        groups.setdefault(actions[name].group, []).append(name)
     plan: list[Fault] = []
     at = 1.5
     while at < seconds:
-        what = chance.choice(["kill", *names])
-        plan.append(Fault(at, what, chance.randrange(ENGINES)))
-        at += chance.uniform(0.7, 2.0)
+        what = chance.choice(groups[chance.choice(sorted(groups))])
+        plan.append(Fault(at, what, chance.randrange(ENGINES), chance.uniform(*actions[what].lasts)))
+        at += chance.uniform(0.5, 1.5)
     return plan
 
 
-class _Carrying:
-    def __init__(self, place: Place, actions: Mapping[str, Callable[[], None]], seed: int) -> None:
-        self.place, self.actions, self.chance = place, actions, random.Random(f"{seed}/orders")
-        self.engines = [place.start() for _ in range(ENGINES)]
-        self.frozen: dict[int, float] = {}
+class Carrying:
+    """A run under way: its processes, an operator's orders, and what has been done so far."""
+
+    def __init__(self, place: Place, posts: Sequence[Post], installation: Installation, seed: int) -> None:
+        self.place, self.installation = place, installation
+        self.chance = random.Random(f"{seed}/orders")
         self.done = Done()
+        self.crew = Crew(place, posts)
+        self._ending: list[tuple[float, Callable[[int], object], int]] = []
+        self._refused: list[Callable[[], None]] = []
 
-    def carry_out(self, fault: Fault) -> None:
+    def actions(self) -> dict[str, Action]:
+        """What is done to processes, and what an operator does."""
+        crew = self.crew
+        found = {
+            "kill": Action("kill", crew.kill),
+            "freeze past the lease": Action("freeze", crew.freeze, crew.thaw, PAST_THE_LEASE),
+            "cancel": Action("operator", lambda _: self.order(self.cancel)),
+            "replay what failed": Action("operator", lambda _: self.order(self.replay)),
+            "edit the config": Action("operator", lambda _: self.edit()),
+        }
+        if len(crew.posts) > ENGINES:
+            found["kill a dispatcher"] = Action("kill", lambda victim: crew.kill(ENGINES + victim))
+        return found
+
+    def carry_out(self, fault: Fault, action: Action) -> None:
+        """Begin it; what it ends with comes when it is due."""
         self.done.counts[fault.what] += 1
-        if fault.what in self.actions:
-            self.actions[fault.what]()
-        elif fault.what == "kill":
-            self.thaw(fault.victim)
-            os.killpg(self.engines[fault.victim].pid, signal.SIGKILL)
-            self.engines[fault.victim].wait()
-            self.engines[fault.victim] = self.place.start()
-        elif fault.what == "freeze past the lease":
-            os.killpg(self.engines[fault.victim].pid, signal.SIGSTOP)
-            self.frozen.setdefault(fault.victim, time.monotonic() + FROZEN)
-        elif fault.what == "edit the config":
-            self.place.path.write_text(self.place.path.read_text() + "\n")
-        else:
-            self.order(fault.what)
+        action.begin(fault.victim)
+        if action.end is not None:
+            self._ending.append((time.monotonic() + fault.lasts, action.end, fault.victim))
 
-    def order(self, what: str) -> None:
-        with self.place.open() as installation:
-            ledger = installation.ledger
-            now = ledger.clock.now()
-            if what == "cancel":
-                some = ledger.deliveries.find(Filter(statuses=OPEN), limit=50)
-                if some:
-                    chosen = self.chance.choice(some).id
-                    self.done.cancelled |= set(ledger.orders.cancel(Filter(ids=(chosen,)), now=now).done)
-            else:
-                failed = Filter(statuses=frozenset({Status.FAILED}))
-                ledger.orders.replay(failed, now=now, expires=lambda _: now + 86400 * 1_000_000)
-
-    def thaw(self, number: int) -> None:
-        if self.frozen.pop(number, None) is not None:
-            os.killpg(self.engines[number].pid, signal.SIGCONT)
-
-    def thaw_due(self) -> None:
+    def end_due(self) -> bool:
+        """End what is due to end; whether anything still lasts."""
         now = time.monotonic()
-        for number in [number for number, end in self.frozen.items() if end <= now]:
-            self.thaw(number)
+        due = [each for each in self._ending if each[0] <= now]
+        self._ending = [each for each in self._ending if each[0] > now]
+        for _, end, victim in due:
+            end(victim)
+        refused, self._refused = self._refused, []
+        for order in refused:
+            self.order(order)
+        return bool(self._ending or self._refused)
 
-
-def run(place: Place, plan: Sequence[Fault], actions: Mapping[str, Callable[[], None]], *, seed: int) -> Done:
-    """Carry the plan out, then wait until everything is final and stop the engines in good order."""
-    carrying = _Carrying(place, actions, seed)
-    began = time.monotonic()
-    left = list(plan)
-
-    def settled() -> bool:
-        carrying.thaw_due()
+    def order(self, order: Callable[[], None]) -> None:
+        """An operator's order; again later when the ledger is away."""
         try:
-            if left and time.monotonic() - began >= left[0].at:
-                carrying.carry_out(left.pop(0))
-            if left or carrying.frozen:
-                return False
-            carrying.order("replay what failed")
-            with place.open() as installation:
-                return not installation.ledger.deliveries.open_count()
+            order()
         except LedgerError:
-            return False  # the database is being restarted
+            self._refused.append(order)
 
-    until(settled, "everything is final", patience=1800.0)
-    with place.open() as installation:
-        until(
-            lambda: (
-                {worker.pid for worker in serving(installation.ledger.workers.all(), 0)}
-                >= {engine.pid for engine in carrying.engines}
-            ),
-            "the engines know their ledger",
-        )
-    for engine in carrying.engines:
-        engine.send_signal(signal.SIGTERM)
-    for engine in carrying.engines:
-        assert engine.wait(30) == 0, place.log()[-2000:]
-    carrying.done.seconds = time.monotonic() - began
-    return carrying.done
+    def cancel(self) -> None:
+        """One delivery."""
+        ledger = self.installation.ledger
+        some = ledger.deliveries.find(Filter(statuses=OPEN), limit=50)
+        if some:
+            chosen = Filter(ids=(self.chance.choice(some).id,))
+            self.done.cancelled |= set(ledger.orders.cancel(chosen, now=ledger.clock.now()).done)
+
+    def replay(self) -> None:
+        """All that failed."""
+        ledger = self.installation.ledger
+        now = ledger.clock.now()
+        failed = Filter(statuses=frozenset({Status.FAILED}))
+        ledger.orders.replay(failed, now=now, expires=lambda _: now + DAY)
+
+    def resume(self, destination: str) -> None:
+        """Deliver there again at once, whatever was found out before."""
+        ledger = self.installation.ledger
+        ledger.health.resume([destination], ledger.clock.now())
+
+    def edit(self) -> None:
+        """The config is written again."""
+        self.place.path.write_text(self.place.path.read_text() + "\n")
+
+
+def run(
+    place: Place,
+    posts: Sequence[Post],
+    actions: Callable[[Carrying], Mapping[str, Action]],
+    *,
+    seed: int,
+    seconds: float,
+    patience: float = 1800.0,
+) -> Done:
+    """Carry out the schedule of a seed, wait until everything is final, stop the processes in good order.
+
+    Args:
+        place: Where the engines work.
+        posts: The engines.
+        actions: The faults, beside those of processes and operators.
+        seed: Decides on the schedule.
+        seconds: How long faults begin.
+        patience: Seconds until what is open counts as stuck.
+    """
+    with ExitStack() as stack:
+        installation = stack.enter_context(place.open())
+        carrying = Carrying(place, posts, installation, seed)
+        known = {**carrying.actions(), **actions(carrying)}
+        left = schedule(seed, seconds, known)
+        began = time.monotonic()
+        looked = 0.0
+
+        def settled() -> bool:
+            nonlocal looked
+            lasting = carrying.end_due()
+            while left and time.monotonic() - began >= left[0].at:
+                fault = left.pop(0)
+                carrying.carry_out(fault, known[fault.what])
+            if left or lasting or time.monotonic() - looked < 0.3:
+                return False
+            looked = time.monotonic()
+            try:
+                carrying.replay()
+                return not installation.ledger.deliveries.open_count()
+            except LedgerError:
+                return False  # the database is being restarted
+
+        until(settled, "everything is final", patience=patience)
+        carrying.crew.stop(installation)
+        carrying.done.seconds = time.monotonic() - began
+        return carrying.done

@@ -54,8 +54,15 @@ class Place:
         """Start ``conveyor run``."""
         return self.launch("conveyor", "run", *options, log=log)
 
-    def launch(self, module: str, *words: str, log: str = "engine.log") -> subprocess.Popen[bytes]:
+    def launch(
+        self,
+        module: str,
+        *words: str,
+        log: str = "engine.log",
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
         """Start a verb on this config, or another module, which finds it in its environment."""
+        own_environment = {"CONVEYOR_LOG_LEVEL": "info", "CONVEYOR_CONFIG": str(self.path)}
         own = ["--config", str(self.path)] if module == "conveyor" else []
         with (self.folder / log).open("ab") as out:
             engine = subprocess.Popen(
@@ -64,7 +71,7 @@ class Place:
                 stderr=out,
                 cwd=self.folder,
                 start_new_session=True,
-                env={**os.environ, "CONVEYOR_LOG_LEVEL": "info", "CONVEYOR_CONFIG": str(self.path)},
+                env={**os.environ, **own_environment, **(environment or {})},
             )
         self.engines.append(engine)
         return engine

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from servers import places as asked
 from servers import postgres, rabbitmq, redis_server, seaweed, sshd, wsgi_dav
+from servers.ssh import SshServer
+from servers.standins.child import launched
 
 from conveyor.receiver import Receiver
 from conveyor.testing.proxy import FaultProxy
-from e2e import campaign, faults
+from e2e import campaign, checker, faults, places, witness
+from e2e.crew import Post
+from e2e.faults import PAST_THE_LEASE, Action, Carrying
 from e2e.kit import Place
-from e2e.places import bucket_holds, folder_holds, s3_destination, sftp_destination, webdav_destination
 
 PAIRS = ("sqlite", "postgres", "postgres+rabbitmq", "postgres+redis")
+TYPES = ("webhook", "s3", "sftp", "webdav", "box", "google_drive")
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 KEY = "cHJvdmUtcHJvdmUtcHJvdmUtcHJvdmUtcHJvdmUtcHI="
 SCHEDULE = ["200ms", "500ms", "1s", "2s", "4s", "8s", "8s", "8s"]
+LIMITS = {"concurrency": 8, "idle_timeout": "4s", "answer_timeout": "4s", "base_timeout": "20s"}
+LEDGER = "PROVE_LEDGER"
+"""Variable with the ledger's URL: each engine reaches it by a way of its own."""
+CLOCKS = (90.0, -90.0)
+"""Seconds that the two engines' clocks are ahead, where a server's clock decides."""
+DISK = 128 * 1024 * 1024
+"""Bytes of the disk below the SFTP server."""
+STALLED = (2.0, 7.0)
+"""Seconds: some stalls end by themselves, some outlast the idle limit."""
 
 
 @dataclass
@@ -28,68 +45,220 @@ class Stage:
     """Servers and what they can be made to do."""
 
     place: Place
-    held: dict[str, campaign.Held]
+    held: dict[str, checker.Held]
     receiver: Receiver
-    actions: dict[str, Callable[[], None]]
+    posts: list[Post]
+    proxies: dict[str, FaultProxy]
+    actions: dict[str, Action] = field(default_factory=dict)
+    disk: SshServer | None = None
+    """The SFTP server whose disk can be filled."""
+    not_run: list[str] = field(default_factory=list)
+    """Faults that are not possible here, each with the reason."""
+    notes: Callable[[], dict[str, str]] = dict
+    """What else is worth telling afterwards."""
+
+    def faults(self, carrying: Carrying) -> dict[str, Action]:
+        """All faults of the servers and of the ways to them."""
+        found = dict(self.actions)
+        for name, proxy in self.proxies.items():
+            found[f"cut {name}"] = Action("connections", lambda _, p=proxy: p.cut(after=3000))
+            found[f"reset {name}"] = Action("connections", lambda _, p=proxy: p.cut(after=3000, reset=True))
+            found[f"drop an answer of {name}"] = Action(
+                "connections", lambda _, p=proxy: p.drop_answer(after=2000)
+            )
+            found[f"stall {name}"] = Action(
+                "stalls", lambda _, p=proxy: p.stall(after=2500), lambda _, p=proxy: p.release(), STALLED
+            )
+        every = list(self.proxies.values())
+        found["no destination is reached"] = Action(
+            "partitions",
+            lambda _: [proxy.pause() for proxy in every],
+            lambda _: [proxy.resume() for proxy in every],
+            PAST_THE_LEASE,
+        )
+        if self.disk is not None:
+            found["fill the disk of SFTP"] = Action(
+                "services", lambda _: self.fill(), lambda _: self.empty(carrying), (2.0, 4.0)
+            )
+        return found
+
+    @property
+    def _filler(self) -> Path:
+        assert self.disk is not None
+        return self.disk.root / "filler"
+
+    def fill(self) -> None:
+        """Not one more byte fits on the SFTP server's disk."""
+        try:
+            with self._filler.open("ab", buffering=0) as file:
+                while file.write(bytes(1 << 20)):
+                    pass
+        except OSError:
+            pass  # it is full
+
+    def empty(self, carrying: Carrying) -> None:
+        """An operator has made room and says so."""
+        self._filler.unlink(missing_ok=True)
+        carrying.order(partial(carrying.resume, "sftp"))
 
 
 @contextmanager
-def stage(pair: str, folder: Path) -> Iterator[Stage]:
-    """Start everything that a pair of ledger and broker needs, and the four destinations."""
-    actions: dict[str, Callable[[], None]] = {}
+def stage(
+    pair: str, folder: Path, *, types: tuple[str, ...] = TYPES, plant: str = "", clocks: bool = True
+) -> Iterator[Stage]:
+    """Start everything that a pair of ledger and broker needs, and the destinations.
+
+    Args:
+        pair: One of :data:`PAIRS`.
+        folder: Where the engines work.
+        types: Destination types; one destination of each, named like it.
+        plant: A bug for the engines, a name of :data:`e2e.plants.PLANTS`.
+        clocks: Shift the engines' clocks, where the ledger's server tells the time.
+    """
     settings: dict[str, Any] = {"workers": {"threads": 8, "lease": "5s", "grace": "5s"}}
     with ExitStack() as stack:
-        enter = stack.enter_context
-        if pair != "sqlite":
-            database = enter(postgres.start())
-            postgres.make_template(database)
-            settings |= {"ledger": enter(database.ledger()), "key": {"value": KEY}}
-            actions["restart PostgreSQL"] = lambda: (database.stop(), database.start())[1]
-        if pair == "postgres+rabbitmq":
-            rabbit = enter(rabbitmq.start())
-            settings["broker"] = rabbit.url
-            actions["restart RabbitMQ"] = rabbit.restart
-        if pair == "postgres+redis":
-            redis = enter(redis_server.start())
-            settings["broker"] = redis.url
-            actions["flush Redis"] = lambda: redis.client().flushall()
-        s3, ssh, dav = enter(seaweed.start()), enter(sshd.start()), enter(wsgi_dav.start())
-        receiver = enter(Receiver(folder / "received", secrets=[SECRET]))
-        s3.client().create_bucket(Bucket="prove")
-        for root in (ssh.root / "prove", dav.root / "prove"):
-            root.mkdir()
-            root.chmod(0o777)
-        to_ssh, to_dav = enter(FaultProxy(ssh.host, ssh.port)), enter(FaultProxy("127.0.0.1", dav.port))
-        for name, proxy in (("SFTP", to_ssh), ("WebDAV", to_dav)):
-            actions[f"cut {name}"] = lambda proxy=proxy: proxy.cut(after=3000)
-            actions[f"reset {name}"] = lambda proxy=proxy: proxy.cut(after=3000, reset=True)
-            actions[f"drop an answer of {name}"] = lambda proxy=proxy: proxy.drop_answer(after=2000)
-        actions["webhook answers 503"] = lambda: receiver.answer_next(faults.unavailable())
-        destinations = {
-            "hook": {"type": "webhook", "url": receiver.url, "secret": SECRET, "format": "binary"},
-            "bucket": s3_destination(s3, "prove"),
-            "partner": {**sftp_destination(ssh, f"{ssh.base}/prove"), "port": to_ssh.port},
-            "dav": webdav_destination(dav, "prove", to_dav.port),
-        }
-        common = {"retry": {"schedule": SCHEDULE}, "limits": {"concurrency": 8}}
-        place = Place(folder, {name: {**each, **common} for name, each in destinations.items()}, **settings)
-        stack.callback(place.stop)
-        held = {
-            "bucket": bucket_holds(s3, "prove"),
-            "partner": folder_holds(ssh.root / "prove"),
-            "dav": folder_holds(dav.root / "prove"),
-        }
-        yield Stage(place, held, receiver, actions)
+        receiver = stack.enter_context(Receiver(folder / "received", secrets=[SECRET]))
+        on = Stage(Place(folder, {}), {}, receiver, [], {})
+        stack.callback(on.place.stop)
+        _engines(on, stack, pair, settings, plant, clocks)
+        makers = {
+            "webhook": _webhook, "s3": _s3, "sftp": _sftp, "webdav": _webdav, "box": _box,
+            "google_drive": _google_drive,
+        }  # fmt: skip
+        destinations: dict[str, Any] = {}
+        common = {"retry": {"schedule": SCHEDULE}, "limits": LIMITS}
+        for name in types:
+            made, port = makers[name](on, stack)
+            proxy = on.proxies[name] = stack.enter_context(FaultProxy("127.0.0.1", port))
+            destinations[name] = {**places.through(made, port, proxy.port), **common}
+        on.place.configure(destinations, **settings)
+        with on.place.open() as installation:
+            witness.install(installation.config.settings)
+        yield on
 
 
-def prove(on: Stage, *, files: int, seed: int, seconds: float) -> campaign.Findings:
+def _engines(
+    on: Stage, stack: ExitStack, pair: str, settings: dict[str, Any], plant: str, clocks: bool
+) -> None:
+    """The ledger, the broker, and who works with them."""
+    if pair == "sqlite":
+        on.posts += [Post(("run",), plant=plant) for _ in range(campaign.ENGINES)]
+        on.not_run += [
+            "clocks that differ: a ledger on SQLite is on one machine, with one clock",
+            "a partition from the ledger: it is a file",
+            "killed dispatchers: `conveyor run` is worker and dispatcher in one process, and is killed",
+        ]
+        return
+    database = stack.enter_context(postgres.start())
+    postgres.make_template(database)
+    url = stack.enter_context(database.ledger())
+    settings |= {"ledger": f"${{{LEDGER}}}", "key": {"value": KEY}}
+    stack.callback(os.environ.pop, LEDGER, None)
+    os.environ[LEDGER] = url
+    on.actions["restart PostgreSQL"] = Action("services", lambda _: (database.stop(), database.start()))
+    ways = [stack.enter_context(FaultProxy("127.0.0.1", database.port)) for _ in range(2 * campaign.ENGINES)]
+    verbs = ["worker"] * campaign.ENGINES
+    if pair == "postgres":
+        on.not_run.append("killed dispatchers: with `broker: ledger` there are none")
+    else:
+        verbs += ["dispatcher"] * campaign.ENGINES
+    on.posts += [
+        Post(
+            (verb,),
+            clock=CLOCKS[number % len(CLOCKS)] if clocks else 0.0,
+            plant=plant,
+            environment={LEDGER: url.replace(f":{database.port}/", f":{way.port}/")},
+        )
+        for number, (verb, way) in enumerate(zip(verbs, ways, strict=False))
+    ]
+    on.actions["a worker does not reach the ledger"] = Action(
+        "partitions",
+        lambda victim: ways[victim].pause(),
+        lambda victim: ways[victim].resume(),
+        PAST_THE_LEASE,
+    )
+    _broker(on, stack, pair, settings)
+
+
+def _broker(on: Stage, stack: ExitStack, pair: str, settings: dict[str, Any]) -> None:
+    if pair == "postgres+rabbitmq":
+        rabbit = stack.enter_context(rabbitmq.start())
+        settings["broker"] = rabbit.url
+        on.actions["restart RabbitMQ"] = Action("services", lambda _: rabbit.restart())
+    if pair == "postgres+redis":
+        redis = stack.enter_context(redis_server.start())
+        settings["broker"] = redis.url
+        on.actions["flush Redis"] = Action("services", lambda _: redis.client().flushall())
+
+
+def _webhook(on: Stage, stack: ExitStack) -> tuple[dict[str, Any], int]:
+    on.actions["webhook answers 503"] = Action(
+        "services", lambda _: on.receiver.answer_next(faults.unavailable())
+    )
+    options = {"type": "webhook", "url": on.receiver.url, "secret": SECRET, "format": "binary"}
+    return options, int(urlsplit(on.receiver.url).port or 0)
+
+
+def _s3(on: Stage, stack: ExitStack) -> tuple[dict[str, Any], int]:
+    server = stack.enter_context(seaweed.start())
+    server.client().create_bucket(Bucket="prove")
+    on.held["s3"] = places.bucket_holds(server, "prove")
+    return places.s3_destination(server, "prove"), server.port
+
+
+def _sftp(on: Stage, stack: ExitStack) -> tuple[dict[str, Any], int]:
+    small = sshd.can_be_filled()
+    server = stack.enter_context(sshd.start(disk=DISK) if small else sshd.start())
+    if small:
+        on.disk = server
+    else:
+        on.not_run.append("a small disk that fills up: mounting one takes root")
+    on.held["sftp"] = places.folder_holds(_folder(server.root))
+    return places.sftp_destination(server, f"{server.base}/prove"), server.port
+
+
+def _webdav(on: Stage, stack: ExitStack) -> tuple[dict[str, Any], int]:
+    server = stack.enter_context(wsgi_dav.start())
+    on.held["webdav"] = places.folder_holds(_folder(server.root))
+    return places.webdav_destination(server, "prove"), server.port
+
+
+def _box(on: Stage, stack: ExitStack) -> tuple[dict[str, Any], int]:
+    facts = stack.enter_context(launched("e2e.places:ShortLivedBox"))
+    on.held["box"] = places.standin_holds(facts["url"])
+
+    def exchanged() -> dict[str, str]:
+        counts = asked.ask(facts["url"], "GET", "counts")
+        return {"logins to Box renewed, each refresh token good for one use": str(counts.get("token", 0))}
+
+    on.notes = exchanged
+    return places.box_destination(facts), int(urlsplit(facts["url"]).port or 0)
+
+
+def _google_drive(on: Stage, stack: ExitStack) -> tuple[dict[str, Any], int]:
+    facts = stack.enter_context(launched("servers.standins.google_drive:GoogleDrive"))
+    on.held["google_drive"] = places.standin_holds(facts["url"], "Conveyor/")
+    return places.drive_destination(facts), int(urlsplit(facts["url"]).port or 0)
+
+
+def _folder(root: Path) -> Path:
+    """A folder for any user to write to."""
+    made = root / "prove"
+    made.mkdir()
+    made.chmod(0o777)
+    return made
+
+
+def prove(on: Stage, *, files: int, seed: int, seconds: float, patience: float = 1800.0) -> checker.Findings:
     """Submit, disturb, settle, check."""
     digests = campaign.submit(on.place, files, seed)
-    plan = faults.schedule(seed, seconds, sorted([*faults.PROCESS_FAULTS, *on.actions]))
-    done = faults.run(on.place, plan, on.actions, seed=seed)
+    done = faults.run(on.place, on.posts, on.faults, seed=seed, seconds=seconds, patience=patience)
     posts = Counter(received.delivery_id for received in on.receiver.received)
-    found = campaign.check(on.place, digests, on.held, {"hook": posts}, cancelled=done.cancelled)
-    found.kills, found.seconds = done.counts["kill"], done.seconds
+    found = checker.check(on.place, digests, on.held, {"webhook": posts}, cancelled=done.cancelled)
+    found.kills = done.counts["kill"] + done.counts["kill a dispatcher"]
+    found.seconds = done.seconds
     for name, count in sorted(done.counts.items()):
         print(f"  {count:4} × {name}")
+    for name, said in on.notes().items():
+        print(f"  {said:>4} × {name}")
     return found

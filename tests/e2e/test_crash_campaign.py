@@ -11,7 +11,7 @@ from servers.s3 import S3Server
 from servers.ssh import SshServer
 
 from conveyor.receiver import Receiver
-from e2e import campaign
+from e2e import campaign, checker
 from e2e.kit import Place
 from e2e.places import bucket_holds, folder_holds, s3_destination, sftp_destination
 
@@ -26,7 +26,7 @@ def carry_out(
     files: int,
     kills: int,
     seed: int,
-) -> campaign.Findings:
+) -> checker.Findings:
     bucket = f"crash-{seed}-{files}"
     s3.client().create_bucket(Bucket=bucket)
     folder = sftp.root / bucket
@@ -41,7 +41,7 @@ def carry_out(
     digests = campaign.submit(engine, files, seed)
     done, seconds = campaign.run(engine, kills=kills, seed=seed)
     posts = Counter(r.delivery_id for r in receiver.received)
-    found = campaign.check(
+    found = checker.check(
         engine,
         digests,
         {"bucket": bucket_holds(s3, bucket), "partner": folder_holds(folder)},

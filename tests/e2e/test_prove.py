@@ -10,8 +10,8 @@ import pytest
 from servers import seaweed, sshd, wsgi_dav
 
 from conveyor.testing.plugin import requires
-from e2e import campaign
-from e2e.proving import prove, stage
+from e2e import checker
+from e2e.proving import TYPES, prove, stage
 
 pytestmark = [pytest.mark.server]
 
@@ -22,17 +22,17 @@ def test_a_small_proof_and_its_checker(tmp_path: Path) -> None:
     with stage("sqlite", tmp_path) as on:
         found = prove(on, files=20, seed=5, seconds=4.0)
         assert not found.wrong, found
-        assert found.deliveries == 80
+        assert found.deliveries == 20 * len(TYPES)
 
         digests = dict.fromkeys((name for name in _jobs(on.place.folder)), "other bytes")
         posts: Counter[str] = Counter()
-        spoilt = campaign.check(on.place, digests, {**on.held, "partner": dict}, {"hook": posts})
+        spoilt = checker.check(on.place, digests, {**on.held, "sftp": dict}, {"webhook": posts})
         assert spoilt.lost
         assert spoilt.corrupt
         on.held["extra"] = lambda: {"a second copy": ""}
         with sqlite3.connect(on.place.folder / "conveyor.db") as ledger:
             ledger.execute("DELETE FROM attempts WHERE attempt = 1")
-        spoilt = campaign.check(on.place, digests, on.held, {"hook": posts})
+        spoilt = checker.check(on.place, digests, on.held, {"webhook": posts})
         assert spoilt.strangers
         assert spoilt.gaps
 

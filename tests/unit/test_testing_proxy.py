@@ -161,3 +161,23 @@ def test_strikes_once_then_is_transparent(echo: Echo, proxy: FaultProxy, client:
         second.sendall(b"y")
         assert second.recv(10) == b"ok"
     assert bytes(echo.received) == b"y"
+
+
+def test_a_pause_holds_everything_up_and_loses_nothing(
+    echo: Echo, proxy: FaultProxy, client: socket.socket
+) -> None:
+    client.sendall(b"before")
+    assert client.recv(10) == b"ok"
+    proxy.pause()
+    client.sendall(b"after")
+    client.settimeout(0.2)
+    assert _answers_until_silence(client) == b""
+    with socket.create_connection((proxy.host, proxy.port), timeout=10) as other:
+        other.sendall(b"!")
+        other.settimeout(0.1)
+        assert _answers_until_silence(other) == b""
+    assert bytes(echo.received) == b"before"
+    proxy.resume()
+    client.settimeout(10)
+    assert client.recv(10) == b"ok"
+    assert bytes(echo.received).startswith(b"beforeafter")

@@ -16,7 +16,7 @@ from box_sdk_gen.schemas.upload_part import UploadPart
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, State
 from conveyor.kit.bodies import Body, Counting, digest_of
-from conveyor.kit.saved import load
+from conveyor.kit.saved import load, save_or_undo
 from conveyor.kit.waits import pause
 from conveyor_connectors.box.errors import Taken
 from conveyor_connectors.box.service import Service, Stored, missing, times_of
@@ -154,7 +154,7 @@ class Sessions:
             commit=self._known(where.commit),
             abort=self._known(where.abort),
         )
-        context.save(session=asdict(upload))
+        save_or_undo(lambda: context.save(session=asdict(upload)), lambda: self.abandon(upload))
         return upload
 
     def _known(self, url: str) -> str:

@@ -16,7 +16,7 @@ from googleapiclient.http import MediaIoBaseUpload
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, State
 from conveyor.kit.bodies import Body, Counting, Publishing
-from conveyor.kit.saved import load
+from conveyor.kit.saved import load, save_or_undo
 from conveyor_connectors.google_drive.service import Service, Stored, media_type, missing, stored
 
 ENDED = ("410", "499")
@@ -76,7 +76,7 @@ class Sessions:
             return self._service.client.check_address(str(answer["location"]))
 
         upload = Upload(self._service.call("begin the upload", request), over or str(body["id"]))
-        context.save(upload=asdict(upload))
+        save_or_undo(lambda: context.save(upload=asdict(upload)), lambda: self.abandon(upload))
         return upload
 
     def send(self, parcel: Parcel, upload: Upload, context: AttemptContext, *, resumed: bool) -> Stored:

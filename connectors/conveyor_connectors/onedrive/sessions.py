@@ -10,7 +10,7 @@ from typing import Any
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, State
 from conveyor.kit.bodies import Body, Counting, Publishing
-from conveyor.kit.saved import load
+from conveyor.kit.saved import load, save_or_undo
 from conveyor.kit.waits import pause
 from conveyor_connectors.onedrive.drive import Drive, Stored, missing, stamp, stored
 from conveyor_connectors.onedrive.graph import BEHAVIOR, GONE, OTHER_RANGE, item
@@ -87,7 +87,7 @@ class Sessions:
         body = {"item": {BEHAVIOR: behavior, "name": name, "fileSystemInfo": times}}
         made = self._begun(folder, name, body, context, patient=patient)
         upload = Upload(str(made["uploadUrl"]), folder, path, behavior)
-        context.save(session=asdict(upload))
+        save_or_undo(lambda: context.save(session=asdict(upload)), lambda: self.abandon(upload))
         return upload
 
     def _begun(self, folder: str, name: str, body: Any, context: AttemptContext, *, patient: bool) -> Any:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Json, Parcel
 from conveyor.kit.bodies import Body, Pooled, digest_of
+from conveyor.kit.saved import save_or_undo
 from conveyor_connectors.s3.objects import Bucket, Limits, Part, Stored, Taken, md5_etag, stored_from
 from conveyor_connectors.s3.options import S3Options
 
@@ -136,11 +137,9 @@ class MultipartSender:
             self._drop(saved, context)
         size = part_size(parcel.size, self._options)
         upload = Upload(self._bucket.create_upload(parcel, key, context), key, size)
-        try:
-            upload.save(context)
-        except BaseException:
-            self._bucket.abort(key, upload.id, _Unbounded(context))
-            raise
+        save_or_undo(
+            lambda: upload.save(context), lambda: self._bucket.abort(key, upload.id, _Unbounded(context))
+        )
         return upload, {}
 
     def _own(self, parcel: Parcel, key: str, context: AttemptContext) -> Stored | None:

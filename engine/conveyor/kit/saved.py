@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
-from conveyor.contract import State
+from conveyor.contract import AttemptCancelled, DeliveryError, State
 
 T = TypeVar("T")
 
@@ -28,3 +29,18 @@ def load(kind: type[T], state: State, name: str) -> T | None:
         return kind(**saved)
     except TypeError:
         return None
+
+
+def save_or_undo(save: Callable[[], object], undo: Callable[[], object]) -> None:
+    """Save what the destination has just begun, or undo it there at once: nobody else could.
+
+    Args:
+        save: Commits its id by ``context.save``, which raises when the ledger is away or the lease is over.
+        undo: Removes it at the destination. What it raises is dropped: ``save`` has said why it ends.
+    """
+    try:
+        save()
+    except BaseException:
+        with suppress(DeliveryError, AttemptCancelled):
+            undo()
+        raise

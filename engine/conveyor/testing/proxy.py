@@ -2,7 +2,8 @@
 
 Every fault is armed once, counts bytes from the moment it was armed over all connections together, strikes
 once, and leaves the proxy transparent afterwards, so that a retry through the same proxy gets through. With
-HTTP over TLS the bytes counted are those on the wire.
+HTTP over TLS the bytes counted are those on the wire. A pause is apart from the faults: it holds up all
+connections until it ends.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class FaultProxy:
         self._fault: _Fault | None = None
         self._closing = threading.Event()
         self._released = threading.Event()
+        self._flowing = threading.Event()
+        self._flowing.set()
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server((LOOPBACK, 0))
         self.host = LOOPBACK
@@ -79,6 +82,7 @@ class FaultProxy:
         """Stop listening and drop every connection."""
         self._closing.set()
         self._released.set()
+        self._flowing.set()
         self._listener.close()
         for thread in list(self._threads):
             thread.join(5)
@@ -116,6 +120,18 @@ class FaultProxy:
     def release(self) -> None:
         """End a stall by dropping the stalled connection."""
         self._released.set()
+
+    def pause(self) -> None:
+        """Be a black hole: nothing passes in either direction, over old connections or new ones.
+
+        Nothing is refused or closed. What was sent passes when ``resume`` is called, as over a network that
+        is whole again before TCP gives up.
+        """
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        """End a pause."""
+        self._flowing.set()
 
     def disarm(self) -> None:
         """Be transparent."""
@@ -195,6 +211,10 @@ class FaultProxy:
         """Block while a stall lasts."""
         self._released.wait()
 
+    def wait_flowing(self) -> None:
+        """Block while it is paused."""
+        self._flowing.wait()
+
 
 class _Link:
     """One client connection and its server connection, pumped by one thread."""
@@ -216,6 +236,7 @@ class _Link:
                 _reset(self._client)
                 return
             for end in ready:
+                self._proxy.wait_flowing()
                 data = end.recv(_BLOCK)
                 self._moved = time.monotonic()
                 if not (self._from_client(data) if end is self._client else self._from_server(data)):

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from conveyor.contract import Connector, ErrorKind, Parcel, State
+from conveyor.contract import AttemptCancelled, Connector, ErrorKind, Json, Parcel, State
 from conveyor.testing.attempts import Attempt, attempt, retry
 from conveyor.testing.bench import Bench
 from conveyor.testing.children import Child, Records
@@ -25,6 +25,23 @@ from conveyor.testing.suite.promises import broken, keeps
 
 PATH = "inbox/photo.jpg"
 MOMENTS = ["unsaved 1", "save 1", "read", "commit", "done"]
+
+
+class _Unsaved(HarnessContext):
+    """The save of this number does not reach the ledger."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._left = number
+        self.refused = False
+
+    def save(self, **state: Json) -> None:
+        """Keep it, or raise."""
+        self._left -= 1
+        if not self._left:
+            self.refused = True
+            raise AttemptCancelled("the ledger cannot be reached")
+        super().save(**state)
 
 
 class CrashesSuite(SuitePart):
@@ -97,6 +114,19 @@ class CrashesSuite(SuitePart):
             self._abandon(connector, failed.state, 2)
         expect_only(bench, "abandon")
         expect_no_leftovers(bench, "abandon")
+
+    @pytest.mark.needs("deletes")
+    def test_abandon_after_what_could_not_be_saved_leaves_nothing(self, bench: Bench) -> None:
+        """The ledger is out of reach when the destination has begun something: each save in turn."""
+        for number in range(1, 9):
+            context = _Unsaved(number)
+            attempt(bench, make_parcel(bench.large), bench.target(PATH), context=context)
+            if not context.refused:
+                return
+            with bench.connector() as connector:
+                self._abandon(connector, context.state, 2)
+            expect_only(bench, "abandon")
+            expect_no_leftovers(bench, "abandon")
 
     @pytest.mark.needs("deletes")
     def test_abandon_spares_a_delivered_file(self, bench: Bench) -> None:

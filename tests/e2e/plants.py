@@ -1,0 +1,52 @@
+"""Bugs planted in the engines of a proof, each of which its checker has to report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+
+def no_fence() -> None:
+    """Outcomes are written, and files published, by workers whose lease is over."""
+    from conveyor.delivery.context import EngineContext
+    from conveyor.ledger import outcomes
+    from conveyor.ledger.records import AttemptReport
+
+    write = outcomes.Outcomes.write
+
+    def unfenced(self: Any, reports: Sequence[AttemptReport], now: int) -> list[AttemptReport]:
+        with self._database.read() as connection:
+            found = outcomes._HELD.rows(connection, {"ids": [report.delivery_id for report in reports]})
+        fences = {row[0]: row[1] for row in found}
+        return write(self, [replace(r, fence=fences.get(r.delivery_id, r.fence)) for r in reports], now)
+
+    outcomes.Outcomes.write = unfenced  # type: ignore[method-assign]
+    EngineContext.before_commit = EngineContext.check  # type: ignore[method-assign]
+
+
+def no_abandon() -> None:
+    """What dead deliveries left at their destinations counts as removed and stays."""
+    from conveyor.delivery.cleaner import Cleaner
+
+    def forget(self: Any, cleanup: Any, destination: Any) -> None:
+        self._ledger.cleanups.done(cleanup.id, self._clock.now())
+
+    Cleaner._abandon = forget  # type: ignore[method-assign]
+
+
+def outcome_twice() -> None:
+    """The end of each attempt is written a second time."""
+    from conveyor.ledger import outcomes
+
+    write = outcomes._write
+
+    def twice(connection: Any, mine: Sequence[Any], held: Any, now: int) -> None:
+        write(connection, mine, held, now)
+        outcomes._END_ATTEMPT.run_each(connection, [outcomes._attempt_row(report) for report in mine])
+
+    outcomes._write = twice
+
+
+PLANTS: dict[str, Callable[[], None]] = {"fence": no_fence, "abandon": no_abandon, "twice": outcome_twice}
+"""By name, with the call that plants it in the process it is made in."""
