@@ -17,6 +17,9 @@ from conveyor.ledger.records import OPEN, AttemptOutcome, DeliveryRecord, Filter
 from e2e import witness
 from e2e.kit import Place
 
+UNTOLD = "never named by anybody"
+"""Ends the name of an upload that was begun, and whose id reached nobody who could have saved it."""
+
 WRONG = {
     "unfinished": "not final in the end",
     "lost": "counted as delivered and not there, or given up",
@@ -38,7 +41,7 @@ class Held(Protocol):
 
 @dataclass
 class Findings:
-    """What the checker found, each with its destination in front. All but ``repeated`` must be empty."""
+    """What the checker found, each with its destination in front. What :data:`WRONG` names must be empty."""
 
     deliveries: int = 0
     kills: int = 0
@@ -57,6 +60,9 @@ class Findings:
     """Deliveries by destination and status."""
     repeats: Counter[str] = field(default_factory=Counter)
     """Posts beyond one per delivery by webhook, all under the same delivery id."""
+    untold: Counter[str] = field(default_factory=Counter)
+    """Uploads by destination that a service has begun while its answer, the one place that names them, was
+    lost. The service ends them by itself; nobody else can."""
 
     @property
     def wrong(self) -> dict[str, list[str]]:
@@ -70,11 +76,11 @@ class Findings:
 
     def table(self) -> str:
         """Each destination's counts, a line each, below a heading."""
-        heading = ["destination", "delivered", "cancelled", "attempts", "posted again", *WRONG]
+        heading = ["destination", "delivered", "cancelled", "attempts", "posted again", "untold", *WRONG]
         rows = [heading]
         for name in sorted({name for name, _ in self.statuses}):
             counts = [self.statuses[name, "delivered"], self.statuses[name, "cancelled"]]
-            counts += [self.attempts[name], self.repeats[name]]
+            counts += [self.attempts[name], self.repeats[name], self.untold[name]]
             counts += [sum(each.startswith(f"{name}: ") for each in getattr(self, what)) for what in WRONG]
             rows.append([name, *map(str, counts)])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -86,7 +92,8 @@ class Findings:
             f"lost {len(self.lost)}, corrupt {len(self.corrupt)}, unfinished {len(self.unfinished)}, "
             f"second copies or leftovers {len(self.strangers)}, gaps in the record {len(self.gaps)}, "
             f"early retries {len(self.early)}, attempts recorded twice {len(self.twice)}, "
-            f"attempts lost to a kill {self.lost_attempts}, webhooks posted again {self.repeated}"
+            f"attempts lost to a kill {self.lost_attempts}, webhooks posted again {self.repeated}, "
+            f"uploads that nobody was told of {self.untold.total()}"
         )
 
 
@@ -135,7 +142,9 @@ def check(
                     found.lost.append(f"{name} never posted")
                 found.repeats[record.destination] += max(0, times - 1)
         for name, paths in expected.items():
-            found.strangers += [f"{name}: {path}" for path in there[name] if path not in paths]
+            others = [path for path in there[name] if path not in paths]
+            found.untold[name] = sum(path.endswith(UNTOLD) for path in others)
+            found.strangers += [f"{name}: {path}" for path in others if not path.endswith(UNTOLD)]
     return found
 
 

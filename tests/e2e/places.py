@@ -12,8 +12,10 @@ from servers.dav import DavServer
 from servers.s3 import S3Server
 from servers.ssh import SshServer
 from servers.standins.box import BoxRules, BoxStandIn
+from servers.standins.google_drive import GoogleDrive
+from servers.standins.kit import StandIn
 
-from e2e.checker import Held
+from e2e.checker import UNTOLD, Held
 
 SHORT_LIFE = 6.0
 """Seconds that a token of the stand-in for Box lives: it is exchanged many times in a campaign."""
@@ -21,13 +23,28 @@ PART = 128 * 1024
 """Bytes that this stand-in takes at a time of a file which is no smaller."""
 
 
-class ShortLivedBox(BoxStandIn):
+class _TellsUploads(StandIn):
+    """Says of open uploads whether anybody has ever used them."""
+
+    def unfinished(self) -> set[str]:
+        """Those that no request has named stand out: whoever began them was not told their ids."""
+        open_ones = super().unfinished()
+        with self.lock:
+            asked = " ".join(f"{seen.path} {' '.join(seen.query.values())}" for seen in self.seen)
+        return {name if name in asked else f"{name} {UNTOLD}" for name in open_ones}
+
+
+class ShortLivedBox(_TellsUploads, BoxStandIn):
     """Box, where logins are renewed all the time and files of some hundred KiB go in parts."""
 
     chunked_floor = part_size = PART
 
     def __init__(self) -> None:
         super().__init__(rules=BoxRules(life=SHORT_LIFE))
+
+
+class Drive(_TellsUploads, GoogleDrive):
+    """Drive."""
 
 
 def s3_destination(server: S3Server, bucket: str) -> dict[str, Any]:
@@ -104,7 +121,7 @@ def drive_destination(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def standin_holds(url: str, base: str = "") -> Held:
-    """Files below ``base`` (twins, too) and open uploads of the stand-in at ``url``, as it says itself."""
+    """Files below ``base`` (twins, too) and open uploads of a stand-in of this module, as it says itself."""
 
     def look() -> Mapping[str, str]:
         files = places.ask(url, "GET", "files")

@@ -236,7 +236,7 @@ def _box(on: Stage, stack: ExitStack) -> tuple[dict[str, Any], int]:
 
 
 def _google_drive(on: Stage, stack: ExitStack) -> tuple[dict[str, Any], int]:
-    facts = stack.enter_context(launched("servers.standins.google_drive:GoogleDrive"))
+    facts = stack.enter_context(launched("e2e.places:Drive"))
     on.held["google_drive"] = places.standin_holds(facts["url"], "Conveyor/")
     return places.drive_destination(facts), int(urlsplit(facts["url"]).port or 0)
 
