@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -114,64 +115,53 @@ def webdav() -> Iterator[Place]:
         yield Place("webdav", "wsgidav", options, lambda: of_folder(server.root))
 
 
+STANDINS: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    "google_drive": (
+        "servers.standins.google_drive:GoogleDrive",
+        lambda facts: {"api_url": facts["url"]},
+    ),
+    "dropbox": (
+        "servers.standins.dropbox:DropboxStandIn",
+        lambda facts: {"api_url": facts["url"], "content_url": facts["url"]},
+    ),
+    "onedrive": (
+        "servers.standins.onedrive:OneDrive",
+        lambda facts: {"graph_url": facts["graph_url"]},
+    ),
+    "box": (
+        "servers.standins.box:BoxStandIn",
+        lambda facts: {"api_url": facts["base_url"], "upload_url": facts["upload_url"]},
+    ),
+}
+"""The four vendors' stand-ins: their classes, and the options that lead to one, by its facts."""
+
+
+def options_at(type_: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """Options of a destination at a stand-in, signed in."""
+    secret = {"client_secret": facts["client_secret"]} if facts["client_secret"] else {}
+    login = {name: facts[name] for name in ("client_id", "refresh_token", "token_url")}
+    return {**login, **secret, **STANDINS[type_][1](facts)}
+
+
 @contextmanager
-def _standin(type_: str, name: str, options: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[Place]:
-    with launched(name) as facts:
-        known = {
-            "client_id": facts["client_id"],
-            "refresh_token": facts["refresh_token"],
-            "token_url": facts["token_url"],
-            **({"client_secret": facts["client_secret"]} if facts["client_secret"] else {}),
-        }
+def standin(type_: str) -> Iterator[Place]:
+    """A vendor's stand-in, in a process of its own."""
+    with launched(STANDINS[type_][0]) as facts:
 
         def digests() -> Counter[str]:
             return Counter(ask(facts["url"], "GET", "files").values())
 
-        yield Place(type_, "stand-in", {**known, **options(facts)}, digests)
-
-
-def google_drive() -> AbstractContextManager[Place]:
-    """Google Drive's stand-in."""
-    return _standin(
-        "google_drive", "servers.standins.google_drive:GoogleDrive", lambda facts: {"api_url": facts["url"]}
-    )
-
-
-def dropbox() -> AbstractContextManager[Place]:
-    """Dropbox's stand-in."""
-    return _standin(
-        "dropbox",
-        "servers.standins.dropbox:DropboxStandIn",
-        lambda facts: {"api_url": facts["url"], "content_url": facts["url"]},
-    )
-
-
-def onedrive() -> AbstractContextManager[Place]:
-    """OneDrive's stand-in."""
-    return _standin(
-        "onedrive",
-        "servers.standins.onedrive:OneDrive",
-        lambda facts: {"graph_url": facts["graph_url"]},
-    )
-
-
-def box() -> AbstractContextManager[Place]:
-    """Box's stand-in."""
-    return _standin(
-        "box",
-        "servers.standins.box:BoxStandIn",
-        lambda facts: {"api_url": facts["base_url"], "upload_url": facts["upload_url"]},
-    )
+        yield Place(type_, "stand-in", options_at(type_, facts), digests)
 
 
 NINE: dict[str, Callable[[], AbstractContextManager[Place]]] = {
     "webhook": webhook,
     "s3": s3,
     "azure_blob": azure_blob,
-    "google_drive": google_drive,
-    "dropbox": dropbox,
-    "onedrive": onedrive,
-    "box": box,
+    "google_drive": partial(standin, "google_drive"),
+    "dropbox": partial(standin, "dropbox"),
+    "onedrive": partial(standin, "onedrive"),
+    "box": partial(standin, "box"),
     "ftp": ftp,
     "webdav": webdav,
 }
