@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 from cli.commandline import CommandLine
 from cli.operator_line import OperatorLine
+from typer.main import get_command
+
+from conveyor.cli import verbs
 
 
 @pytest.fixture
@@ -136,18 +141,29 @@ def test_version_names_what_a_report_needs(operator: OperatorLine) -> None:
 
 # --- from outside ----------------------------------------------------------------------------------------
 
-VERBS = (
-    *("status", "deliveries", "show", "replay", "cancel", "destinations", "pause", "resume"),
-    *("connectors", "render", "migrate", "version"),
-)
+
+def all_verbs() -> tuple[str, ...]:
+    fresh = typer.Typer()
+    verbs.register(fresh)
+    return tuple(get_command(fresh).commands)  # type: ignore[attr-defined]
+
+
+VERBS = all_verbs()
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_has_an_example(operator: OperatorLine, verb: str) -> None:
     ended = operator(verb, "--help")
     assert ended.code == 0
-    assert f"conveyor {verb}" in ended.out.partition("Examples:")[2] or verb == "migrate"
-    assert "Examples:" in ended.out
+    assert f"conveyor {verb}" in ended.out.partition("Examples:")[2]
+
+
+def test_the_readme_names_every_verb() -> None:
+    page = (Path(__file__).parents[2] / "README.md").read_text()
+    table = page.partition("## The command line")[2].partition("\n\nListings")[0]
+    firsts = [re.split(r"(?<!\\)\|", row)[1] for row in table.splitlines() if row.startswith("| `")]
+    named = {word.split()[0] for first in firsts for word in re.findall(r"`([^`]+)`", first)}
+    assert named == set(VERBS)
 
 
 HEAVY = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from conveyor.cli import reading, session
+from conveyor.cli import filters, reading, session
 from conveyor.errors import Exit
 
 if TYPE_CHECKING:
@@ -25,14 +25,16 @@ HELP = """Try destinations out: log in; write, verify and delete a small file wh
 
 Nothing is posted to a webhook, and nothing stays anywhere, unless --send-sample asks for it: that sends a
 marked text file through the real path and prints the receipt. Exit 1 when a destination fails.
-
-Example: conveyor test --label customer=acme --send-sample
 """
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("test", help=HELP)(try_out)
+    app.command(
+        "test",
+        help=HELP,
+        epilog=filters.examples("conveyor test partner", "conveyor test --label customer=acme --send-sample"),
+    )(try_out)
 
 
 def try_out(

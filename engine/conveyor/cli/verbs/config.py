@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from conveyor.cli import session
+from conveyor.cli import filters, session
 from conveyor.cli.verbs.listen import PORT
 from conveyor.errors import ConfigError, ConveyorError, Exit, Problem, UsageError
 
@@ -21,28 +21,32 @@ if TYPE_CHECKING:
 INIT_HELP = """Write a commented config to start from; an existing one is never overwritten.
 
 Without --type it works at once: one webhook destination that `conveyor listen` receives on this machine.
-
-Example: conveyor init --type s3 --type sftp
 """
 
 VALIDATE_HELP = """Check the config: every mistake with file, line, column and cure; exit 78 if there is any.
 
 --strict also wants that all plugins load and that each destination's SDK is installed.
-
-Example: conveyor validate --strict
 """
 
 SCHEMA_HELP = """Print the JSON Schema of the config, for completion and checks in editors.
-
-Example: conveyor schema > conveyor.schema.json
 """
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    app.command("init", help=INIT_HELP)(init)
-    app.command("validate", help=VALIDATE_HELP)(validate)
-    app.command("schema", help=SCHEMA_HELP)(schema)
+    app.command(
+        "init",
+        help=INIT_HELP,
+        epilog=filters.examples("conveyor init", "conveyor init --type s3 --type sftp"),
+    )(init)
+    app.command(
+        "validate",
+        help=VALIDATE_HELP,
+        epilog=filters.examples("conveyor validate", "conveyor validate --strict --json"),
+    )(validate)
+    app.command(
+        "schema", help=SCHEMA_HELP, epilog=filters.examples("conveyor schema > conveyor.schema.json")
+    )(schema)
 
 
 # --- init ----------------------------------------------------------------------------------------

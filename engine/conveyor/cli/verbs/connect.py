@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from conveyor.cli import reading, session
+from conveyor.cli import filters, reading, session
 from conveyor.errors import ConveyorError, Exit, UsageError
 
 if TYPE_CHECKING:
@@ -26,14 +26,18 @@ Opens the provider's page in the browser and waits for it to come back to this m
 address is printed; open it anywhere, and paste the address where the browser ended. With --device, where the
 provider has it, a short code is typed at another device. All destinations with the same `connection` are
 signed in at once. Then each makes or finds its folder, where its type does that.
-
-Example: conveyor connect holiday-drive
 """
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("connect", help=HELP)(connect)
+    app.command(
+        "connect",
+        help=HELP,
+        epilog=filters.examples(
+            "conveyor connect holiday-drive", "conveyor connect holiday-drive --no-browser"
+        ),
+    )(connect)
 
 
 def connect(

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 DISCONNECT = """Revoke a login at the provider and forget it.
 
 What is submitted to its destinations waits until somebody signs in again (conveyor connect).
-
-Example: conveyor disconnect holiday-drive --yes
 """
 
 
@@ -28,7 +26,9 @@ def register(app: typer.Typer) -> None:
     app.command(
         "connections", epilog=filters.examples("conveyor connections", "conveyor connections --json")
     )(connections)
-    app.command("disconnect", help=DISCONNECT)(disconnect)
+    app.command(
+        "disconnect", help=DISCONNECT, epilog=filters.examples("conveyor disconnect holiday-drive --yes")
+    )(disconnect)
 
 
 def connections(context: typer.Context, json: filters.Json = False) -> None:

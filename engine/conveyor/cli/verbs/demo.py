@@ -6,12 +6,16 @@ from typing import Annotated
 
 import typer
 
-from conveyor.cli import session
+from conveyor.cli import filters, session
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("demo", help="Watch real files arrive on this machine: retries, a repair, a replay.")(demo)
+    app.command(
+        "demo",
+        help="Watch real files arrive on this machine: retries, a repair, a replay.",
+        epilog=filters.examples("conveyor demo", "conveyor demo --all"),
+    )(demo)
 
 
 def demo(

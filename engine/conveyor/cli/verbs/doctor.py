@@ -11,14 +11,14 @@ HELP = """Look over the installation: versions, config, tables, broker, clock, p
 
 Each trouble comes with its cure. Nothing is changed, but for a payload of a few bytes that is stored, read
 and removed. Run it on every machine. Exit 1 when something is a warning or an error.
-
-Example: conveyor doctor --json
 """
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("doctor", help=HELP)(doctor)
+    app.command("doctor", help=HELP, epilog=filters.examples("conveyor doctor", "conveyor doctor --json"))(
+        doctor
+    )
 
 
 def doctor(context: typer.Context, json: filters.Json = False) -> None:

@@ -14,15 +14,17 @@ With --new-key a key is made first and put in front of the others in the key fil
 file notice by themselves. Where machines have files of their own, or the key comes from the environment, put
 the new key behind the old ones on every machine, restart the workers, then put it in front and run this verb.
 Once it has ended, the older keys may be removed. With a wrong key nothing is touched.
-
-Example: conveyor keys rotate --new-key
 """
+
+_EXAMPLES = filters.examples("conveyor keys rotate", "conveyor keys rotate --new-key")
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    keys = typer.Typer(help="The keys that encrypt what is secret in the ledger.", no_args_is_help=True)
-    keys.command("rotate", help=HELP)(rotate)
+    keys = typer.Typer(
+        help="The keys that encrypt what is secret in the ledger.", no_args_is_help=True, epilog=_EXAMPLES
+    )
+    keys.command("rotate", help=HELP, epilog=_EXAMPLES)(rotate)
     app.add_typer(keys, name="keys")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from conveyor.cli import filters
 from conveyor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,14 +27,16 @@ _FAIL = re.compile(r"([1-5]\d\d)(?::(.+))?", re.DOTALL)
 HELP = """Receive webhook deliveries on this machine: checks signatures, saves the files, shows each request.
 
 With --fail it refuses, to see retries happen. It needs no config, and ends with Ctrl-C.
-
-Example: conveyor listen --secret whsec_… --fail 503:5 --times 2
 """
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("listen", help=HELP)(listen)
+    app.command(
+        "listen",
+        help=HELP,
+        epilog=filters.examples("conveyor listen", "conveyor listen --secret whsec_… --fail 503:5 --times 2"),
+    )(listen)
 
 
 def listen(

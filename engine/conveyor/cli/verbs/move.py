@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from conveyor.ledger.records import WorkerRecord
 
 _EXAMPLES = filters.examples(
-    "CONVEYOR_LEDGER_TO=postgresql+psycopg://conveyor:secret@db/conveyor conveyor migrate-ledger"
+    "CONVEYOR_LEDGER_TO=postgresql+psycopg://conveyor:secret@db/conveyor conveyor migrate-ledger",
+    "conveyor migrate-ledger --to postgresql+psycopg://conveyor@db/conveyor",
 )
 
 

@@ -7,19 +7,24 @@ from typing import Annotated
 
 import typer
 
+from conveyor.cli import filters
+
 HELP = """Write the beginning of a connector plugin: a distribution that passes its own tests as it is.
 
 It has the entry point, a connector with its options, a stand-in of the service in memory, the conformance
 suite at that stand-in, a CI file and a README.
-
-Example: conveyor plugin new acme-files
 """
+
+_EXAMPLES = filters.examples(
+    "conveyor plugin new acme-files",
+    "conveyor plugin new acme-files --conveyor ../conveyor",
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    plugin = typer.Typer(help="Write a plugin of your own.", no_args_is_help=True)
-    plugin.command("new", help=HELP)(new)
+    plugin = typer.Typer(help="Write a plugin of your own.", no_args_is_help=True, epilog=_EXAMPLES)
+    plugin.command("new", help=HELP, epilog=_EXAMPLES)(new)
     app.add_typer(plugin, name="plugin")
 
 

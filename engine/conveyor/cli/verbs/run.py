@@ -6,12 +6,18 @@ from typing import Annotated
 
 import typer
 
-from conveyor.cli import serving, session
+from conveyor.cli import filters, serving, session
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("run", help="Deliver: dispatcher, workers and housekeeping, until Ctrl-C.")(run)
+    app.command(
+        "run",
+        help="Deliver: dispatcher, workers and housekeeping, until Ctrl-C.",
+        epilog=filters.examples(
+            "conveyor run", "conveyor run --until-idle", "conveyor run --processes 4 --metrics 9464"
+        ),
+    )(run)
 
 
 def run(

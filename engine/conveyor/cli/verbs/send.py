@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from conveyor.cli import reading, session
+from conveyor.cli import filters, reading, session
 from conveyor.errors import ConveyorError, Exit, UsageError
 
 if TYPE_CHECKING:
@@ -33,14 +33,19 @@ When it returns, files and jobs are stored and survive a power failure; `conveyo
 
 With --wait it ends once all is delivered (exit 0), something failed or is held (1), or --timeout is over
 (75). Where no worker is running and the ledger is a file, it delivers them itself meanwhile.
-
-Example: conveyor send photo.jpg --to backend,archive --tag order:7 --wait
 """
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("send", help=HELP)(send)
+    app.command(
+        "send",
+        help=HELP,
+        epilog=filters.examples(
+            "conveyor send photo.jpg --to backend,archive --tag order:7 --wait",
+            "conveyor send photos/ --session ses_42",
+        ),
+    )(send)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from conveyor.cli import session
+from conveyor.cli import filters, session
 from conveyor.errors import ConveyorError, Exit, UsageError
 
 if TYPE_CHECKING:
@@ -19,14 +19,12 @@ HELP = """Show the key of a destination's server, and trust it once you have com
 
 For SFTP destinations without a host_key in the config. The key is kept in the ledger, for all workers; a hold
 for want of trust ends at once. No credential is sent while asking.
-
-Example: conveyor trust partner
 """
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("trust", help=HELP)(trust)
+    app.command("trust", help=HELP, epilog=filters.examples("conveyor trust partner"))(trust)
 
 
 def trust(

@@ -16,7 +16,9 @@ _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    app.command("migrate", epilog=filters.examples("conveyor --config /etc/conveyor.yaml migrate"))(migrate)
+    app.command(
+        "migrate", epilog=filters.examples("conveyor migrate", "conveyor --config /etc/conveyor.yaml migrate")
+    )(migrate)
     app.command("version", epilog=filters.examples("conveyor version --json"))(version)
 
 

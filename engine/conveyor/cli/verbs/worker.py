@@ -28,7 +28,11 @@ def register(app: typer.Typer) -> None:
         help="Deliver, on one of many machines; a dispatcher elsewhere rings.",
         epilog=_WORKER_EXAMPLES,
     )(worker)
-    app.command("dispatcher", help="Ring the broker for what is due; of several, one leads.")(dispatcher)
+    app.command(
+        "dispatcher",
+        help="Ring the broker for what is due; of several, one leads.",
+        epilog=examples("conveyor dispatcher", "conveyor dispatcher --health 127.0.0.1:9181"),
+    )(dispatcher)
 
 
 def worker(
