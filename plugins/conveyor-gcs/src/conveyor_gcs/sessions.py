@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, State
 from conveyor.kit.bodies import Body, Counting, Publishing
 from conveyor.kit.errors import guarded
-from conveyor.kit.saved import load
+from conveyor.kit.saved import load, save_or_undo
 from conveyor_gcs.errors import classify
 from conveyor_gcs.objects import Bucket, Stored, media_type, stored
 
@@ -87,7 +87,7 @@ class Sessions:
         with guarded(doing, classify):
             url = self._client.check_address(answer.headers["location"])
         upload = Upload(url, name, create)
-        context.save(upload=asdict(upload))
+        save_or_undo(lambda: context.save(upload=asdict(upload)), lambda: self.abandon(upload, context))
         return upload
 
     def send(self, parcel: Parcel, upload: Upload, context: AttemptContext, *, resumed: bool) -> Stored:
