@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,9 @@ import pytest
 from cli.commandline import CommandLine, Ended
 from servers.oauth_rules import CLIENT, SECRET
 from servers.standins.kit import StandIn, running
+
+from conveyor.errors import Exit
+from conveyor.testing import free_port
 
 BROWSER = "import sys, urllib.request\nurllib.request.urlopen(sys.argv[1], timeout=20).read()\n"
 
@@ -25,6 +29,7 @@ class Vendor:
         options: With ``{url}`` for the stand-in's address.
         account: Where it is asked whose account it is.
         base: Where files go, as the stand-in names them.
+        home: Host of the redirect, which is registered with its port; empty where any port will do.
     """
 
     standin: str
@@ -33,6 +38,7 @@ class Vendor:
     base: str = ""
     authorize: str = ""
     place: str = ""
+    home: str = ""
 
 
 VENDORS = {
@@ -48,6 +54,7 @@ VENDORS = {
         "{url}/2.0/users/me",
         {"client_secret": SECRET, "api_url": "{url}", "upload_url": "{url}/api"},
         place="folder All Files (id 0)",
+        home="127.0.0.1",
     ),
     "dropbox": Vendor(
         "servers.standins.dropbox:DropboxStandIn",
@@ -55,6 +62,7 @@ VENDORS = {
         {"api_url": "{url}", "content_url": "{url}"},
         base="Apps/Conveyor/",
         place="folder /Apps/Conveyor",
+        home="localhost",
     ),
     "onedrive": Vendor(
         "servers.standins.onedrive:OneDrive",
@@ -111,6 +119,10 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
         }
         if standin.revoke_path:
             options["revoke_url"] = standin.url + standin.revoke_path
+        if vendor.home:
+            port = free_port()
+            standin.rules.redirects = frozenset({f"http://{vendor.home}:{port}/"})  # type: ignore[attr-defined]
+            options["redirect_port"] = str(port)
         lines = "".join(f"    {key}: {value}\n" for key, value in options.items())
         (tmp_path / "conveyor.yaml").write_text(
             "network: {allow_private: [127.0.0.0/8]}\ndefault_destinations: [mine]\n"
@@ -150,3 +162,14 @@ def test_sign_in_deliver_lose_the_login_and_sign_in_again(scene: Scene) -> None:
     (forgotten,) = line.run("connections", "--json").json
     assert forgotten["state"] == "not connected"
     scene.hidden(waits, connected, ran, tested, held, status, again, left)
+
+
+@pytest.mark.parametrize("scene", [name for name, each in VENDORS.items() if each.home], indirect=True)
+def test_a_port_that_was_not_registered_is_asked_for_before_the_browser_opens(scene: Scene) -> None:
+    config = scene.line.folder / "conveyor.yaml"
+    config.write_text(re.sub(r" +redirect_port: .*\n", "", config.read_text()))
+    refused = scene.line.run("connect", "mine")
+    assert refused.code == Exit.USAGE
+    assert f"register http://{scene.vendor.home}:8765/" in refused.err
+    assert "redirect_port: 8765" in refused.err
+    assert not scene.standin.seen

@@ -16,6 +16,7 @@ PROVIDER = OAuthProvider(
     scopes=(),
     pkce=False,
     secret=True,
+    redirect_exact=True,  # redirect_uri_mismatch otherwise
     # Single use, 60 days (https://developer.box.com/guides/authentication/tokens/refresh/). That the old one
     # lives until the new access token is used is a report of Kloudless, not a promise of Box.
     rotation=Rotation.UNTIL_USED,

@@ -22,6 +22,9 @@ PROVIDER = OAuthProvider(
     # (https://developers.dropbox.com/oauth-guide).
     pkce=True,
     secret=False,
+    # Redirects are compared to the letter, and but for localhost they are https.
+    redirect_host="localhost",
+    redirect_exact=True,
     authorize_params={"token_access_type": "offline"},
     rotation=Rotation.KEPT,
 )

@@ -136,6 +136,8 @@ class OAuthProvider:
         redirect_host: Of the loopback redirect: ``127.0.0.1`` (RFC 8252 §7.3), or ``localhost`` for providers
             that insist on it.
         redirect_path: Its path.
+        redirect_exact: The provider compares redirects to the letter, the port too: the destination has to
+            set ``redirect_port``, and the application to be registered with the address.
         renew_after: Share of a token's life after which it is renewed ahead of need.
         renew_idle: Seconds after which even an unused login is renewed, so that it does not lapse.
         login_lasts: Seconds that an unused refresh token lives; None for ever. Shown as its expiry.
@@ -163,6 +165,7 @@ class OAuthProvider:
     token_params: Mapping[str, str] = field(default_factory=dict)
     redirect_host: str = "127.0.0.1"
     redirect_path: str = "/"
+    redirect_exact: bool = False
     renew_after: float = 0.75
     renew_idle: float = 7 * 86400.0
     login_lasts: float | None = None

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 """Seconds that a destination gets to make or find its folder."""
 
+EXAMPLE_PORT = 8765
+"""Of the redirect, where a provider wants to know it beforehand and nobody has chosen one."""
+
 HELP = """Sign in to the account of a destination, and let what waited for it go on.
 
 Opens the provider's page in the browser and waits for it to come back to this machine. With --no-browser the
@@ -150,6 +153,12 @@ def _by_code(application: Application, seconds: float, *, browser: bool) -> Gran
     provider = application.provider
     if application.endpoint("authorize_url") is None:
         raise UsageError(f"{provider.title} has no sign-in by browser", cure="conveyor connect … --device")
+    if provider.redirect_exact and not application.redirect_port:
+        home = f"http://{provider.redirect_host}:{EXAMPLE_PORT}{provider.redirect_path}"
+        raise UsageError(
+            f"{provider.title} sends the browser back to registered addresses alone; the port is not set",
+            cure=f"set redirect_port: {EXAMPLE_PORT} and register {home} as the application's redirect URI",
+        )
     state = signin.new_state()
     listener = Listener(
         state, host=provider.redirect_host, port=application.redirect_port, path=provider.redirect_path
