@@ -42,6 +42,8 @@ class Wire:
         self.headers = {}
         answer = self.session.post(url, data=data if self.body is None else self.body, **known)
         self.headers = {name.lower(): value for name, value in answer.headers.items()}
+        # The SDK takes the delay of a 429 for a whole number and fails on a date; see stated_delay below.
+        answer.headers.pop("Retry-After", None)
         return answer
 
 
@@ -68,8 +70,6 @@ class Client(dropbox.Dropbox):  # type: ignore[misc]  # the SDK has no types
         session = make_session(env.network)
         super().__init__(
             oauth2_access_token="none yet",  # noqa: S106 -- each request sets it
-            max_retries_on_error=0,
-            max_retries_on_rate_limit=0,
             user_agent="conveyor",
             session=session,
             headers=headers,
@@ -81,13 +81,17 @@ class Client(dropbox.Dropbox):  # type: ignore[misc]  # the SDK has no types
         base = self._urls[1] if hostname == API_CONTENT_HOST else self._urls[0]
         return f"{base}/2/{route_name}"
 
-    def request_json_string(self, *args: Any, **known: Any) -> Any:
-        """One request, with a token that lives and the attempt's patience."""
+    def request_json_string_with_retry(self, *args: Any, **known: Any) -> Any:
+        """One request, with a token that lives and the attempt's patience.
+
+        The SDK's own method waits for ever when it is asked to slow down, and sends what was refused for an
+        expired token again, with the same token and with what is left of the body: nothing.
+        """
         self._used = self._tokens.token()
         self._oauth2_access_token = self._used.value
         known["timeout"] = (CONNECT_TIMEOUT, self._patience)
         try:
-            return super().request_json_string(*args, **known)
+            return self.request_json_string(*args, **known)
         finally:
             self._oauth2_access_token = "none"  # noqa: S105
 

@@ -74,13 +74,11 @@ class Taken(Exception):
 
     Args:
         kind: ``file``, ``folder`` or ``file_ancestor``.
-        session: An upload session that holds the bytes, to be committed under another path.
     """
 
-    def __init__(self, kind: str, session: str | None) -> None:
+    def __init__(self, kind: str) -> None:
         super().__init__(kind)
         self.kind = kind
-        self.session = session
 
 
 def tags(value: Any) -> Iterator[str]:
@@ -102,10 +100,15 @@ def conflict(error: BaseException) -> Taken | None:
     if "conflict" not in found:
         return None
     at = found.index("conflict")
-    value = getattr(error.error, "_value", None)
-    session = getattr(value, "upload_session_id", None)
-    kind = found[at + 1] if len(found) > at + 1 else "file"
-    return Taken(kind, session if isinstance(session, str) else None)
+    return Taken(found[at + 1] if len(found) > at + 1 else "file")
+
+
+def kept_in(error: BaseException) -> str | None:
+    """The session in which Dropbox keeps the bytes of an upload that it could not commit: they can be
+    committed later, and under another path, without being sent again (files.stone, UploadWriteFailed).
+    """
+    session = getattr(getattr(getattr(error, "error", None), "_value", None), "upload_session_id", None)
+    return session if isinstance(session, str) else None
 
 
 def correct_offset(error: BaseException) -> int | None:
@@ -133,22 +136,23 @@ def classify(
         error: What the SDK raised.
         doing: What was being done, for the message: ``"upload the file"``.
         sent: The whole of a publishing request was sent: without a clear answer its outcome is unknown.
-        delay: Seconds that the answer asked to wait, where the SDK has dropped them.
+        delay: Seconds that the answer's header asked to wait.
     """
     if (wrapped := ours(error)) is not None:
         return wrapped
     if isinstance(error, sdk.RateLimitError):
-        wait = getattr(error, "backoff", None)
         text = f"could not {doing}: {_deepest(error) or 'too many requests'}"
-        wait = float(wait) if wait is not None else delay
+        # The SDK takes one second from an answer whose document states none.
+        said = getattr(error, "backoff", None) if delay is None else delay
+        wait = None if said is None else float(said)
         return DeliveryError(K.THROTTLED, text, retry_after=wait, scope=Scope.CONNECTION, code="429")
     if isinstance(error, sdk.HttpError):
         return _from_status(error, doing, sent, delay)
     if isinstance(error, sdk.ApiError):
-        return _typed(list(tags(getattr(error, "error", None))), doing)
-    if isinstance(error, ValidationError | BadInputException):
+        return _typed(list(tags(getattr(error, "error", None))), doing, delay)
+    if isinstance(error, BadInputException):
         return DeliveryError(K.CONFIG, f"could not {doing}: the SDK refuses the request")
-    if isinstance(error, AssertionError | ValueError | KeyError | TypeError):
+    if isinstance(error, AssertionError | ValueError | KeyError | TypeError | ValidationError):
         # Something else than Dropbox has answered: a proxy's page, say.
         kind = K.UNKNOWN_OUTCOME if sent else K.TRANSIENT
         text = f"could not {doing}: the answer is not Dropbox's"
@@ -159,7 +163,7 @@ def classify(
 def _from_status(error: Any, doing: str, sent: bool, delay: float | None) -> DeliveryError:
     found = list(tags(getattr(error, "error", None)))
     if found:
-        return _typed(found, doing)
+        return _typed(found, doing, delay)
     status = int(getattr(error, "status_code", 0) or 0)
     kind = by_status(status)
     if status >= 500 and sent:
@@ -171,12 +175,13 @@ def _from_status(error: Any, doing: str, sent: bool, delay: float | None) -> Del
     return DeliveryError(kind, text, retry_after=delay, code=status)
 
 
-def _typed(found: list[str], doing: str) -> DeliveryError:
+def _typed(found: list[str], doing: str, delay: float | None) -> DeliveryError:
     known = next((tag for tag in reversed(found) if tag in TAGS), None)
     kind, hint = TAGS[known] if known is not None else (K.TRANSIENT, None)
     scope = Scope.CONNECTION if kind in _ACCOUNT else Scope.DESTINATION
     text = f"could not {doing}: {'/'.join(found) or 'an unknown error'}"
-    return DeliveryError(kind, text, scope=scope, hint=hint, code=known)
+    wait = delay if kind is K.THROTTLED else None
+    return DeliveryError(kind, text, retry_after=wait, scope=scope, hint=hint, code=known)
 
 
 def _deepest(error: Any) -> str:

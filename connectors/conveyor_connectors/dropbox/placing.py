@@ -91,7 +91,7 @@ class Placer:
         """Store under a path.
 
         Raises:
-            Taken: Something stands there; the bytes wait in a session for the next path.
+            Taken: Something stands there; a session may have the bytes for the next path.
         """
         commit = commit_of(parcel, self.full(path), overwrite=overwrite)
         for last in (False, True):
@@ -106,17 +106,16 @@ class Placer:
                     context.save(session=session)
                     self._fill(parcel, session, context, start=min(self._chunk, parcel.size))
                 return self._service.finish(parcel, session, commit, context)
-            except Taken as taken:
-                if taken.session is not None:
-                    context.save(session=taken.session)
-                raise
-            except DeliveryError as error:
-                if error.kind is not ErrorKind.SESSION_LOST or last:
+            except (Taken, DeliveryError) as error:
+                if (kept := self._service.kept) is not None and kept != session:
+                    context.save(session=kept)
+                if isinstance(error, Taken) or error.kind is not ErrorKind.SESSION_LOST or last:
                     raise
             # The session has ended: by our own commit, whose answer was lost, or by its age.
             context.save(session=None)
             there = self._service.look(self.full(path))
-            if isinstance(there, Stored) and there.written_for(parcel):
+            # Under overwrite the bytes alone count: Dropbox leaves those that are there, and their time.
+            if isinstance(there, Stored) and (there.holds if overwrite else there.written_for)(parcel):
                 return there
             context.log.info("the upload session is gone; beginning again")
         raise AssertionError("unreachable")
@@ -125,7 +124,7 @@ class Placer:
         self, parcel: Parcel, session: str, context: AttemptContext, *, start: int | None = None
     ) -> None:
         """Send what the session does not hold yet."""
-        offset = self._service.standing(session) if start is None else start
+        offset = self._service.standing(session, parcel.size) if start is None else start
         for _ in range(3):
             try:
                 while offset < parcel.size:

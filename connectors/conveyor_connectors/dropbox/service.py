@@ -13,7 +13,7 @@ from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel
 from conveyor.kit.bodies import Body, Counting, Publishing
 from conveyor.kit.digests import new_hasher
 from conveyor_connectors.dropbox.client import Client
-from conveyor_connectors.dropbox.errors import Taken, classify, conflict, correct_offset, rejected
+from conveyor_connectors.dropbox.errors import Taken, classify, conflict, correct_offset, kept_in, rejected
 
 _Answer = TypeVar("_Answer")
 
@@ -52,11 +52,16 @@ class Offset(Exception):
 
 
 class Service:
-    """Requests to Dropbox, for one attempt: none waits longer than the attempt may take."""
+    """Requests to Dropbox, for one attempt: none waits longer than the attempt may take.
+
+    Attributes:
+        kept: The session with the bytes of an upload that Dropbox has read and could not commit.
+    """
 
     def __init__(self, client: Client, context: AttemptContext) -> None:
         self._client = client
         self._context = context
+        self.kept: str | None = None
 
     def call(
         self, doing: str, request: Callable[[], _Answer], *, sent: Callable[[], bool] | None = None
@@ -78,6 +83,7 @@ class Service:
             self._client.renew()
             return request()
         except Exception as error:
+            self.kept = kept_in(error) or self.kept
             if (taken := conflict(error)) is not None:
                 raise taken from None
             if (offset := correct_offset(error)) is not None:
@@ -97,18 +103,14 @@ class Service:
             raise
         return stored(found) if isinstance(found, files.FileMetadata) else "folder"
 
-    def account(self) -> str:
-        """Whose account it is."""
-        found: Any = self.call("ask whose account it is", self._client.users_get_current_account)
-        return str(found.email)
-
     # --- changing --------------------------------------------------------------------------------
 
     def upload(self, parcel: Parcel, commit: files.CommitInfo, context: AttemptContext) -> Stored:
         """A whole file in one request.
 
         Raises:
-            Taken: Something stands under the path; the bytes wait in a session.
+            Taken: Something stands under the path.
+            DeliveryError: Anything else. After either, ``kept`` may name a session with the bytes.
         """
         with parcel.open() as stream, context.phase("transfer"):
             body = Body(stream, 0, parcel.size, Publishing(context))
@@ -173,8 +175,8 @@ class Service:
 
             return self.call(doing, send)
 
-    def standing(self, session: str) -> int:
-        """How many bytes a session holds.
+    def standing(self, session: str, size: int) -> int:
+        """How many bytes a session holds; ``size``, all of them, where it takes no more.
 
         Raises:
             DeliveryError: SESSION_LOST, when it is gone.
@@ -187,6 +189,10 @@ class Service:
             )
         except Offset as offset:
             return offset.correct
+        except DeliveryError as error:
+            if error.code != "closed":
+                raise
+            return size  # whole, or a file already: finishing tells which
         return 0
 
     def finish(
@@ -203,18 +209,22 @@ class Service:
             context.before_commit()
             return self._client.files_upload_session_finish(b"", cursor, commit)
 
-        with context.phase("commit"):
-            return self.checked(self.call("commit the file", request, sent=lambda: True), parcel)
+        try:
+            with context.phase("commit"):
+                return self.checked(self.call("commit the file", request, sent=lambda: True), parcel)
+        except Offset as stands:
+            text = f"the upload session ended with {stands.correct} of {parcel.size} bytes"
+            raise DeliveryError(ErrorKind.SESSION_LOST, text) from None
 
     def checked(self, answer: Any, parcel: Parcel) -> Stored:
         """The file that an upload answers with, which must be what was sent.
 
         Raises:
-            DeliveryError: INTEGRITY; the file is removed.
+            DeliveryError: INTEGRITY; the file is removed, unless somebody has changed it since.
         """
         made = stored(answer)
         if not made.holds(parcel):
-            self.delete(made.id)
+            self.delete(made.id, made.rev)
             text = (
                 f"Dropbox holds {made.size} bytes with content hash {made.hash}, which is not what was sent"
             )
@@ -229,10 +239,12 @@ class Service:
             if taken.kind != "folder":
                 raise DeliveryError(ErrorKind.NAME, f"a file is where the folder {path} should be") from None
 
-    def delete(self, path: str) -> None:
-        """Remove a file by path or id; one that is gone is fine."""
+    def delete(self, path: str, rev: str | None = None) -> None:
+        """Remove a file by path or id, of that revision where one is given; one that is gone is fine."""
         try:
-            self.call("delete the file", lambda: self._client.files_delete_v2(path))
+            self.call("delete the file", lambda: self._client.files_delete_v2(path, parent_rev=rev))
+        except Taken:
+            return  # another revision by now, which is not ours to remove
         except DeliveryError as error:
             if error.code != "not_found":
                 raise

@@ -24,8 +24,8 @@ NAMES = NameRules(
 )
 """Which names a folder takes."""
 
-MAX_SIZE = 2 * 1024**4
-"""Bytes of a file: the documentation of files/upload_session/start."""
+MAX_SIZE = 2**41 - 2**22
+"""Bytes of a file: the documentation of files/upload_session/start in files.stone."""
 
 SPEC = ConnectorSpec(
     type="dropbox",
