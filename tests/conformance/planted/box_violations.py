@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from box_sdk_gen.managers.uploads import UploadsManager
 from conformance.planted.planted_violations import Violations
-from servers.box_account import FAIL, OVERWRITE, RENAME
+from servers.box_account import FAIL, RENAME
 from servers.box_bench import LARGE
 
 from conveyor.contract import DeliveryError, ErrorKind
