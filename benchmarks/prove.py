@@ -26,6 +26,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="decides on files and faults")
     parser.add_argument("--deliveries", type=int, default=2400, help="over all destinations")
     parser.add_argument("--time", type=float, default=60.0, help="seconds during which faults happen")
+    parser.add_argument("--patience", type=float, default=600.0, help="seconds to wait after the last fault")
     parser.add_argument("--types", default=",".join(TYPES), help="destination types, by comma")
     parser.add_argument("--plant", choices=sorted(PLANTS), default="", help="a bug for the engines")
     wanted = parser.parse_args(arguments)
@@ -35,13 +36,19 @@ def main(arguments: list[str]) -> int:
         tempfile.TemporaryDirectory() as folder,
         stage(wanted.pair, Path(folder), types=types, plant=wanted.plant) as on,
     ):
-        found = prove(on, files=wanted.deliveries // len(types), seed=wanted.seed, seconds=wanted.time)
+        found = prove(
+            on,
+            files=wanted.deliveries // len(types),
+            seed=wanted.seed,
+            seconds=wanted.time,
+            patience=wanted.patience,
+        )
     print(found.table())
     print(found)
     for reason in on.not_run:
         print(f"not run: {reason}")
     for name, what in found.wrong.items():
-        print(f"{name} ({WRONG[name]}): {len(what)}")
+        print(f"{name} ({WRONG.get(name, 'not everything came to its end')}): {len(what)}")
         for each in what[:5]:
             print(f"  {each}")
     return int(bool(found.wrong))

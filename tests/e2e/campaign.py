@@ -7,8 +7,10 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
 
 from conveyor.delivery.identity import serving
+from conveyor.installation import Installation
 from conveyor.intake import Item
 from e2e.kit import Place, until
 
@@ -26,15 +28,28 @@ def content(number: int, seed: int) -> bytes:
 def submit(place: Place, files: int, seed: int) -> dict[str, str]:
     """Submit ``files`` files to all destinations; returns the SHA-256 by job id."""
     with place.open() as installation:
-        names = [destination.id for destination in installation.source.list()]
-        items = [
-            Item(content(number, seed), to=names, filename=f"photo-{number:05d}.jpg")
-            for number in range(files)
-        ]
-        submitted = installation.submitter().submit_many(items)
+        return submit_some(installation, range(files), seed)
+
+
+def submit_some(installation: Installation, numbers: Sequence[int], seed: int) -> dict[str, str]:
+    """Submit the files of these numbers to all destinations, each under a key: again is no second job.
+
+    Returns:
+        The SHA-256 by job id.
+
+    Raises:
+        LedgerError: The ledger is away, and may have taken them nevertheless.
+    """
+    names = [destination.id for destination in installation.source.list()]
+    contents = [content(number, seed) for number in numbers]
+    items = [
+        Item(data, to=names, filename=f"photo-{number:05d}.jpg", key=f"{seed}/{number}")
+        for number, data in zip(numbers, contents, strict=True)
+    ]
+    submitted = installation.submitter().submit_many(items)
     return {
-        answer.job_id: hashlib.sha256(content(number, seed)).hexdigest()
-        for number, answer in enumerate(submitted)
+        answer.job_id: hashlib.sha256(data).hexdigest()
+        for answer, data in zip(submitted, contents, strict=True)
     }
 
 

@@ -53,6 +53,8 @@ class Findings:
     gaps: list[str] = field(default_factory=list)
     early: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
+    trouble: str = ""
+    """Why the run did not end in good order."""
     lost_attempts: int = 0
     attempts: Counter[str] = field(default_factory=Counter)
     """By destination."""
@@ -67,7 +69,8 @@ class Findings:
     @property
     def wrong(self) -> dict[str, list[str]]:
         """What must not be."""
-        return {name: getattr(self, name) for name in WRONG if getattr(self, name)}
+        found = {name: getattr(self, name) for name in WRONG if getattr(self, name)}
+        return {**found, **({"trouble": [self.trouble]} if self.trouble else {})}
 
     @property
     def repeated(self) -> int:

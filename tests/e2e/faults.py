@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
 from conveyor.errors import LedgerError
 from conveyor.installation import Installation
 from conveyor.ledger.records import OPEN, Filter, Status
 from conveyor.receiver.receiver import Answer
+from e2e import campaign
 from e2e.campaign import ENGINES
 from e2e.crew import Crew, Post
 from e2e.kit import Place, until
 
 PAST_THE_LEASE = (7.0, 9.0)
 """Seconds; the lease has 5."""
+PATIENT = 600.0
 DAY = 86400 * 1_000_000
+TURNS = {
+    "kill": 4, "operator": 3, "connections": 3, "stalls": 3, "services": 2, "freeze": 2, "partitions": 1
+}  # fmt: skip
+"""How often each group of faults has its turn: what lasts for seconds comes seldom."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Action:
     """What a fault does.
 
     Attributes:
-        group: Faults of a group share its turns: there are many of connections, and one of the disk.
+        group: One of :data:`TURNS`; the faults of a group share its turns.
         begin: Is given the number of a process that delivers.
         end: Undoes it; is given the same number.
         lasts: Seconds from the beginning to the end, at least and at most.
@@ -55,7 +64,11 @@ class Done:
 
     counts: Counter[str] = field(default_factory=Counter)
     cancelled: set[str] = field(default_factory=set)
+    digests: dict[str, str] = field(default_factory=dict)
+    """What was submitted, by job."""
     seconds: float = 0.0
+    trouble: str = ""
+    """Why it did not end in good order."""
 
 
 def unavailable() -> Answer:
@@ -64,7 +77,7 @@ def unavailable() -> Answer:
 
 
 def schedule(seed: int, seconds: float, actions: Mapping[str, Action]) -> list[Fault]:
-    """The faults of a seed: about one a second, of each group equally many."""
+    """The faults of a seed: about one a second."""
     chance = random.Random(seed)
     groups: dict[str, list[str]] = {}
     for name in sorted(actions):
@@ -72,17 +85,37 @@ def schedule(seed: int, seconds: float, actions: Mapping[str, Action]) -> list[F
     plan: list[Fault] = []
     at = 1.5
     while at < seconds:
-        what = chance.choice(groups[chance.choice(sorted(groups))])
+        (group,) = chance.choices(sorted(groups), [TURNS[name] for name in sorted(groups)])
+        what = chance.choice(groups[group])
         plan.append(Fault(at, what, chance.randrange(ENGINES), chance.uniform(*actions[what].lasts)))
-        at += chance.uniform(0.5, 1.5)
+        at += chance.uniform(0.4, 1.4)
     return plan
+
+
+class Portion(NamedTuple):
+    """Files that are submitted at once, so many seconds after the beginning."""
+
+    at: float
+    first: int
+    count: int
+
+
+def _portions(files: int, seconds: float) -> list[Portion]:
+    """A quarter at once, the rest a little every second."""
+    times = max(1, round(0.9 * seconds))
+    bounds = [files // 4 + (files - files // 4) * number // times for number in range(times + 1)]
+    later = [
+        Portion(0.9 * seconds * (number + 1) / times, first, last - first)
+        for number, (first, last) in enumerate(itertools.pairwise(bounds))
+    ]
+    return [Portion(0.0, 0, bounds[0]), *(portion for portion in later if portion.count)]
 
 
 class Carrying:
     """A run under way: its processes, an operator's orders, and what has been done so far."""
 
     def __init__(self, place: Place, posts: Sequence[Post], installation: Installation, seed: int) -> None:
-        self.place, self.installation = place, installation
+        self.place, self.installation, self.seed = place, installation, seed
         self.chance = random.Random(f"{seed}/orders")
         self.done = Done()
         self.crew = Crew(place, posts)
@@ -129,13 +162,19 @@ class Carrying:
         except LedgerError:
             self._refused.append(order)
 
+    def submit(self, number: int, count: int) -> None:
+        """An application hands over ``count`` files, from that number on."""
+        self.done.digests |= campaign.submit_some(self.installation, range(number, number + count), self.seed)
+
     def cancel(self) -> None:
-        """One delivery."""
+        """One delivery that waits, and some that are under way."""
         ledger = self.installation.ledger
-        some = ledger.deliveries.find(Filter(statuses=OPEN), limit=50)
-        if some:
-            chosen = Filter(ids=(self.chance.choice(some).id,))
-            self.done.cancelled |= set(ledger.orders.cancel(chosen, now=ledger.clock.now()).done)
+        wait = ledger.deliveries.find(Filter(statuses=OPEN), limit=50)
+        run = ledger.deliveries.find(Filter(statuses=frozenset({Status.DELIVERING})), limit=50)
+        chosen = self.chance.sample(wait, min(1, len(wait))) + self.chance.sample(run, min(4, len(run)))
+        if chosen:
+            wanted = Filter(ids=tuple({delivery.id for delivery in chosen}))
+            self.done.cancelled |= set(ledger.orders.cancel(wanted, now=ledger.clock.now()).done)
 
     def replay(self) -> None:
         """All that failed."""
@@ -159,25 +198,30 @@ def run(
     posts: Sequence[Post],
     actions: Callable[[Carrying], Mapping[str, Action]],
     *,
+    files: int,
     seed: int,
     seconds: float,
-    patience: float = 1800.0,
+    patience: float = PATIENT,
 ) -> Done:
-    """Carry out the schedule of a seed, wait until everything is final, stop the processes in good order.
+    """Submit files while the schedule of a seed is carried out, wait until everything is final, stop all.
+
+    What is not final within ``patience`` stays so, for the checker to report; all are killed then.
 
     Args:
         place: Where the engines work.
         posts: The engines.
         actions: The faults, beside those of processes and operators.
-        seed: Decides on the schedule.
-        seconds: How long faults begin.
-        patience: Seconds until what is open counts as stuck.
+        files: How many are submitted, a part of them before the first fault.
+        seed: Decides on files and schedule.
+        seconds: How long faults begin; the last files come when nine tenths of it have passed.
+        patience: Seconds after the last fault until what is open counts as stuck.
     """
     with ExitStack() as stack:
         installation = stack.enter_context(place.open())
         carrying = Carrying(place, posts, installation, seed)
         known = {**carrying.actions(), **actions(carrying)}
         left = schedule(seed, seconds, known)
+        portions = _portions(files, seconds)
         began = time.monotonic()
         looked = 0.0
 
@@ -187,7 +231,10 @@ def run(
             while left and time.monotonic() - began >= left[0].at:
                 fault = left.pop(0)
                 carrying.carry_out(fault, known[fault.what])
-            if left or lasting or time.monotonic() - looked < 0.3:
+            while portions and time.monotonic() - began >= portions[0].at:
+                portion = portions.pop(0)
+                carrying.order(partial(carrying.submit, portion.first, portion.count))
+            if left or portions or lasting or time.monotonic() - looked < 0.3:
                 return False
             looked = time.monotonic()
             try:
@@ -196,7 +243,11 @@ def run(
             except LedgerError:
                 return False  # the database is being restarted
 
-        until(settled, "everything is final", patience=patience)
-        carrying.crew.stop(installation)
+        try:
+            until(settled, "everything is final", patience=seconds + patience)
+            carrying.crew.stop(installation)
+        except AssertionError as error:
+            carrying.done.trouble = str(error)
+            place.stop()
         carrying.done.seconds = time.monotonic() - began
         return carrying.done

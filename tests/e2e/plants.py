@@ -8,20 +8,32 @@ from typing import Any
 
 
 def no_fence() -> None:
-    """Outcomes are written, and files published, by workers whose lease is over."""
-    from conveyor.delivery.context import EngineContext
+    """Workers whose lease is over go on: they publish, and what they report is written."""
+    from conveyor.delivery.context import EngineContext, Stop
     from conveyor.ledger import outcomes
-    from conveyor.ledger.records import AttemptReport
 
-    write = outcomes.Outcomes.write
+    write, stop = outcomes.Outcomes.write, EngineContext.stop
 
-    def unfenced(self: Any, reports: Sequence[AttemptReport], now: int) -> list[AttemptReport]:
+    def unfenced(self: Any, reports: Sequence[Any], now: int) -> list[Any]:
         with self._database.read() as connection:
             found = outcomes._HELD.rows(connection, {"ids": [report.delivery_id for report in reports]})
         fences = {row[0]: row[1] for row in found}
-        return write(self, [replace(r, fence=fences.get(r.delivery_id, r.fence)) for r in reports], now)
+        current = [replace(r, fence=fences.get(r.delivery_id, r.fence)) for r in reports]
+        written = write(self, current, now)
+        known = {report.delivery_id for report in written}
+        others = [report for report in current if report.delivery_id not in known]
+        if others:
+            with self._database.write() as connection:
+                rows = [outcomes._attempt_row(report) for report in others]
+                outcomes._END_ATTEMPT.run_each(connection, rows)
+        return [*written, *others]
+
+    def deaf(self: Any, reason: Stop) -> None:
+        if reason not in (Stop.FENCED, Stop.LEASE):
+            stop(self, reason)
 
     outcomes.Outcomes.write = unfenced  # type: ignore[method-assign]
+    EngineContext.stop = deaf  # type: ignore[method-assign]
     EngineContext.before_commit = EngineContext.check  # type: ignore[method-assign]
 
 

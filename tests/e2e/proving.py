@@ -249,12 +249,16 @@ def _folder(root: Path) -> Path:
     return made
 
 
-def prove(on: Stage, *, files: int, seed: int, seconds: float, patience: float = 1800.0) -> checker.Findings:
+def prove(
+    on: Stage, *, files: int, seed: int, seconds: float, patience: float = faults.PATIENT
+) -> checker.Findings:
     """Submit, disturb, settle, check."""
-    digests = campaign.submit(on.place, files, seed)
-    done = faults.run(on.place, on.posts, on.faults, seed=seed, seconds=seconds, patience=patience)
+    done = faults.run(
+        on.place, on.posts, on.faults, files=files, seed=seed, seconds=seconds, patience=patience
+    )
     posts = Counter(received.delivery_id for received in on.receiver.received)
-    found = checker.check(on.place, digests, on.held, {"webhook": posts}, cancelled=done.cancelled)
+    found = checker.check(on.place, done.digests, on.held, {"webhook": posts}, cancelled=done.cancelled)
+    found.trouble = done.trouble
     found.kills = done.counts["kill"] + done.counts["kill a dispatcher"]
     found.seconds = done.seconds
     for name, count in sorted(done.counts.items()):
