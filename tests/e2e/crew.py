@@ -37,14 +37,14 @@ class Post:
     plant: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    def variables(self) -> dict[str, str]:
+        """What is added to its environment, and to that of processes that it starts."""
+        site = {"PYTHONPATH": python_path(SITE, TESTS)}
+        return {**site, "PROVE_CLOCK": str(self.clock), "PROVE_PLANT": self.plant, **self.environment}
+
     def start(self, place: Place, log: str) -> subprocess.Popen[bytes]:
         """Start it."""
-        own = {
-            "PYTHONPATH": python_path(SITE, TESTS),
-            "PROVE_CLOCK": str(self.clock),
-            "PROVE_PLANT": self.plant,
-        }
-        return place.launch("conveyor", *self.words, log=log, environment={**own, **self.environment})
+        return place.launch("conveyor", *self.words, log=log, environment=self.variables())
 
 
 class Crew:
