@@ -6,11 +6,12 @@ after the commit, everything is there. Nothing in between is visible to anyone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from conveyor import ids, intake
+from conveyor import ids, intake, tracing
 from conveyor.clock import Clock, micros
 from conveyor.errors import ConveyorError, IdempotencyError, LedgerError, SubmissionError, UsageError
 from conveyor.intake import Item, Metadata
@@ -56,11 +57,14 @@ class BatchError(SubmissionError):
 class _Ready:
     """An item whose bytes are written, before the ledger knows of it."""
 
-    __slots__ = ("number", "staged", "submission")
+    __slots__ = ("number", "staged", "submission", "traced")
 
-    def __init__(self, number: int, submission: Submission, staged: Held | None) -> None:
+    def __init__(
+        self, number: int, submission: Submission, staged: Held | None, traced: tracing.Traced
+    ) -> None:
         self.number = number
         self.submission = submission
+        self.traced = traced
         self.staged = staged
 
     @property
@@ -112,9 +116,10 @@ class Submitter:
             IdempotencyError: The key stands for another job.
             PayloadError, LedgerError: The store or the ledger refuses; nothing of the file was accepted.
         """
-        ready = self._ready(0, Item(source, **fields), progress)
-        self._publish([ready])
-        return self._record([ready])[0]
+        batch = [self._ready(0, Item(source, **fields), progress)]
+        with _ended(batch):
+            self._publish(batch)
+            return self._record(batch)[0]
 
     def submit_many(
         self,
@@ -147,17 +152,21 @@ class Submitter:
                     self._flush(batch, done)
             self._flush(batch, done)
         except BaseException:
-            for ready in batch:  # empty unless the items or their bytes failed before a flush
-                if ready.staged is not None:
-                    ready.staged.discard()
-            raise
+            with _ended(batch):  # empty unless the items or their bytes failed before a flush
+                for ready in batch:
+                    if ready.staged is not None:
+                        ready.staged.discard()
+                raise
         return done
 
     def _flush(self, batch: list[_Ready], done: list[Submitted]) -> None:
         taken = list(batch)
         batch.clear()
-        if not taken:
-            return
+        if taken:
+            with _ended(taken):
+                self._accept(taken, done)
+
+    def _accept(self, taken: list[_Ready], done: list[Submitted]) -> None:
         self._publish(taken)
         try:
             done.extend(self._record(taken))
@@ -173,6 +182,17 @@ class Submitter:
 
     def _ready(self, number: int, item: Item, progress: Progress | None) -> _Ready:
         """Check the item and write its bytes; nothing is left when it is refused."""
+        traced = tracing.submitting()
+        try:
+            submission, staged = self._written(item, progress, traced)
+        except BaseException as error:
+            traced.end(type(error).__name__)
+            raise
+        return _Ready(number, submission, staged, traced)
+
+    def _written(
+        self, item: Item, progress: Progress | None, traced: tracing.Traced
+    ) -> tuple[Submission, Held | None]:
         destinations = self._named(item.to)
         digests = frozenset(name for found in destinations for name in found.spec.capabilities.digests)
         watch = _Limit(destinations, progress)
@@ -182,19 +202,19 @@ class Submitter:
             if is_url(item.source):
                 raise SubmissionError("a URL cannot stay in place", cure="leave in_place out")
             payload = self._store.adopt(path, digests, watch)
-            return _Ready(number, self._submission(fields, path.name, None, payload, destinations), None)
+            return self._submission(fields, path.name, None, payload, destinations, traced), None
         with open_source(item.source, self._network) as source:
             watch.check(source.size)
             staged = self._store.stage(source.stream, digests=digests, size_hint=source.size, progress=watch)
             try:
                 source.recheck()
                 submission = self._submission(
-                    fields, source.name, source.media_type, staged.record, destinations
+                    fields, source.name, source.media_type, staged.record, destinations, traced
                 )
             except BaseException:
                 staged.discard()
                 raise
-        return _Ready(number, submission, staged)
+        return submission, staged
 
     def _named(self, to: str | Iterable[str] | None) -> tuple[Destination, ...]:
         """The destinations an item names, each once, in order."""
@@ -222,6 +242,7 @@ class Submitter:
         media_type: str | None,
         payload: PayloadRecord,
         destinations: Sequence[Destination],
+        traced: tracing.Traced,
     ) -> Submission:
         now = self._clock.now()
         filename = fields.filename or intake.text(name, "the file name") or DEFAULT_NAME
@@ -234,6 +255,7 @@ class Submitter:
             filename,
             fields.media_type or guessed,
             payload,
+            trace=traced.headers,
             **fields.rest,
         )
         deliveries = tuple(
@@ -265,7 +287,10 @@ class Submitter:
         except LedgerError:
             self._remove_unknown(batch)
             raise
-        self._remove([ready for ready, answer in zip(batch, answers, strict=True) if not answer.created])
+        answered = list(zip(batch, answers, strict=True))
+        self._remove([ready for ready, answer in answered if not answer.created])
+        for ready, answer in answered:
+            ready.traced.submitted(ready.submission, answer)
         return answers
 
     def _remove(self, batch: Iterable[_Ready]) -> None:
@@ -282,6 +307,17 @@ class Submitter:
         except LedgerError:
             return
         self._remove([ready for ready in batch if ready.payload.location not in known])
+
+
+@contextmanager
+def _ended(batch: Sequence[_Ready]) -> Iterator[None]:
+    """End the spans of what is not accepted within the block."""
+    try:
+        yield
+    except BaseException as error:
+        for ready in batch:
+            ready.traced.end(type(error).__name__)
+        raise
 
 
 class _Limit:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import dramatiq
 from dramatiq.middleware import Middleware
 
-from conveyor import log
+from conveyor import log, tracing
 from conveyor.cli.serving import RELOAD_EVERY, reloading
 from conveyor.contract import Log
 from conveyor.delivery.engine import Engine
@@ -62,6 +62,7 @@ class Lifecycle(Middleware):
         """Write what is to be written, and leave."""
         self._engine.end()
         self._installation.close()
+        tracing.flush()  # dramatiq's processes end without exit handlers
 
 
 def _open() -> Any:

@@ -34,7 +34,7 @@ def marked(kit: Any, *, session: str = MARK) -> tuple[str, list[str]]:
     ids = kit.submit(
         "a", "b", "c", "d",
         filename=f"{MARK}.jpg", session_id=session, image_id=MARK, key=MARK + session, source=MARK,
-        tags=(f"tag:{MARK}",), meta={"who": MARK},
+        tags=(f"tag:{MARK}",), meta={"who": MARK}, trace={"traceparent": MARK},
     )  # fmt: skip
     kit.record(kit.report(kit.one("a"), receipt={"reference": MARK, "path": MARK}, response=MARK))
     failed = {"kind": ErrorKind.CONFLICT, "message": MARK, "hint": MARK, "response": MARK}

@@ -229,7 +229,10 @@ def _one(installation: Installation, signals: Signals, plan: Plan) -> Exit:
             pulse=pulse,
         )
     if renew and not supervised:
+        from conveyor import tracing
+
         installation.close()
+        tracing.flush()
         os.execv(sys.executable, [sys.executable, "-m", "conveyor", *sys.argv[1:]])  # noqa: S606
     return code
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from conveyor import tracing
 from conveyor.clock import Clock
 from conveyor.contract import (
     AttemptCancelled,
@@ -114,6 +115,7 @@ class Attempt:
         self._job = claim.job
         """The job as it is sent: once transforms have run, with their result."""
         self._wants_transforms = False
+        self._traced = tracing.NOTHING
         self._look_at_result()
         self.context = EngineContext(
             claim,
@@ -176,6 +178,12 @@ class Attempt:
 
     def run(self) -> AttemptReport | None:
         """Do it. None means: report nothing, the delivery is somebody else's now."""
+        with tracing.attempting(self.claim, self.destination.type) as self._traced:
+            report = self._run()
+            self._traced.reported(report)
+        return report
+
+    def _run(self) -> AttemptReport | None:
         try:
             receipt = self._deliver()
         except DeliveryError as error:
@@ -400,6 +408,7 @@ class Attempt:
         It may still reach the destination, though it will not publish: the next one looks first.
         """
         report = self._stopped(self.context.stopped or Stop.DEADLINE)
+        self._traced.reported(report)  # its thread may never come back
         return None if report is None else replace(report, look_first=True)
 
     def late(self, reason: Stop) -> DeliveryError:

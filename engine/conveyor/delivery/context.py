@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from conveyor import tracing
 from conveyor.clock import Clock, micros
 from conveyor.contract import AttemptCancelled, ConflictPolicy, Json, Log
 from conveyor.errors import LedgerError
@@ -187,7 +188,8 @@ class EngineContext:
         """Time a phase for the record."""
         started = self._clock.monotonic()
         try:
-            yield
+            with tracing.phase(name):
+                yield
         finally:
             spent = self._clock.monotonic() - started
             self.timings[name] = self.timings.get(name, 0.0) + spent

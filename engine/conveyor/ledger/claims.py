@@ -93,6 +93,7 @@ _ROWS = (
         _D.look_first,
         _D.held_since,
         _D.transformed,
+        _D.next_attempt_at,
     )
     .select_from(deliveries)
     .join(jobs, jobs.c.id == _D.job_id)
@@ -303,7 +304,7 @@ def _take(
     for row in _due_rows(connection, want, room, now):
         counts, place = row[rows.WIDTH : rows.WIDTH + 7], row[rows.WIDTH + 7 :]
         ident, fence, attempt, cycle, failures, lost, throttled = counts
-        path, conflict, state, look, held, made = place
+        path, conflict, state, look, held, made, due = place
         job = rows.job_from(row)
         if meters is not None and not meters.take(want, job.payload.size):
             return
@@ -326,6 +327,7 @@ def _take(
             probe=probe,
             held_since=held,
             transformed=rows.transformed_from(made),
+            due_at=due,
         )
 
 

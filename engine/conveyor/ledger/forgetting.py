@@ -92,6 +92,7 @@ _ERASE_JOBS = (
         source=None,
         tags="[]",
         meta="{}",
+        trace=None,
         forgotten_at=sa.bindparam("b_now", type_=sa.BigInteger),
     )
 )

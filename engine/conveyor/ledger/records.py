@@ -90,6 +90,8 @@ class JobRecord:
     meta: Mapping[str, str] = field(default_factory=dict)
     forgotten_at: int | None = None
     """When all but this tombstone was erased."""
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """Where its submission stands in a trace: W3C's ``traceparent`` and ``tracestate``; empty without one."""
 
     def parcel(self, delivery_id: str, open: Callable[[], BinaryIO]) -> Parcel:  # noqa: A002
         """The job as connectors and plugins see it; ``open`` gives a fresh stream of its bytes."""
@@ -225,6 +227,8 @@ class Claimed:
     """Since when a hook has held it, without a break."""
     transformed: Transformed | None = None
     """What transforms have made of the payload."""
+    due_at: int | None = None
+    """Since when it was due."""
 
 
 @dataclass(frozen=True, slots=True)

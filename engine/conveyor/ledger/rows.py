@@ -65,6 +65,7 @@ JOB_COLUMNS: tuple[sa.ColumnElement[Any], ...] = (
     jobs.c.tags,
     jobs.c.meta,
     jobs.c.forgotten_at,
+    jobs.c.trace,
     payloads.c.id,
     payloads.c.location,
     payloads.c.in_place,
@@ -77,7 +78,7 @@ JOB_COLUMNS: tuple[sa.ColumnElement[Any], ...] = (
 
 WIDTH = len(JOB_COLUMNS)
 
-PAYLOAD_COLUMNS = JOB_COLUMNS[12:]
+PAYLOAD_COLUMNS = JOB_COLUMNS[13:]
 
 
 def payload_from(row: Sequence[Any]) -> PayloadRecord:
@@ -90,13 +91,14 @@ def payload_from(row: Sequence[Any]) -> PayloadRecord:
 
 def job_from(row: Sequence[Any]) -> JobRecord:
     """Read ``JOB_COLUMNS``."""
-    ident, created, filename, media, key, session, image, index, source, tags, meta, forgotten = row[:12]
+    (ident, created, filename, media, key, session, image, index, source, tags, meta, *more) = row[:13]
+    forgotten, trace = more
     return JobRecord(
         id=ident,
         created_at=created,
         filename=filename,
         media_type=media,
-        payload=payload_from(row[12:WIDTH]),
+        payload=payload_from(row[13:WIDTH]),
         key=key,
         session_id=session,
         image_id=image,
@@ -105,6 +107,7 @@ def job_from(row: Sequence[Any]) -> JobRecord:
         tags=() if tags == "[]" else tuple(json.loads(tags)),
         meta=load_map(meta),
         forgotten_at=forgotten,
+        trace=load_map(trace),
     )
 
 
@@ -135,6 +138,7 @@ def job_row(job: JobRecord) -> dict[str, Any]:
         "source": job.source,
         "tags": _encode(list(job.tags)) if job.tags else "[]",
         "meta": _encode(dict(job.meta)) if job.meta else "{}",
+        "trace": dump_map(job.trace),
     }
 
 

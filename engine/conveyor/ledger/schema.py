@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0010"
+HEAD = "0011"
 """The newest migration; what :func:`conveyor.ledger.open_ledger` expects to find."""
 
 OLDEST = "0009"
@@ -83,6 +83,7 @@ jobs = sa.Table(
     _text("tags", null=False),
     _text("meta", null=False),
     _int("forgotten_at"),
+    _text("trace"),
     sa.Index("uq_jobs_key", "key", unique=True),
     sa.Index("ix_jobs_payload", "payload_id"),
     _partial("ix_jobs_session", "session_id", where="session_id IS NOT NULL"),

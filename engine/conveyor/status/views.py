@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from conveyor import tracing
 from conveyor.clock import micros
 from conveyor.ledger.records import OPEN, AttemptRecord, DeliveryRecord, JobRecord, PayloadState, Status
 from conveyor.status.reasons import Standing
@@ -68,7 +69,11 @@ class DeliveryStatus:
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """One job with its deliveries."""
+    """One job with its deliveries.
+
+    Attributes:
+        trace_id: Its trace, in hex, where it was submitted under OpenTelemetry.
+    """
 
     id: str
     created_at: str | None
@@ -84,6 +89,7 @@ class JobStatus:
     meta: Mapping[str, str]
     key: str | None
     forgotten_at: str | None
+    trace_id: str | None
     deliveries: tuple[DeliveryStatus, ...]
 
     @property
@@ -168,6 +174,7 @@ class Viewer:
             meta=dict(job.meta),
             key=job.key,
             forgotten_at=iso(job.forgotten_at),
+            trace_id=tracing.trace_id(job.trace),
             deliveries=tuple(self.delivery(record) for record in deliveries),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -180,6 +181,7 @@ def _submit(installation: Installation, order: _Order, stop: threading.Event) ->
     Raises:
         KeyboardInterrupt: ``stop`` was set; nothing is half-done, ``order.done`` tells what is.
     """
+    from conveyor import tracing
     from conveyor.cli.progress import bar
     from conveyor.submission import BatchError
 
@@ -195,7 +197,8 @@ def _submit(installation: Installation, order: _Order, stop: threading.Event) ->
 
         try:
             items = _items(order, stop, (lambda: advance(1)) if count else (lambda: None))
-            installation.submitter().submit_many(items, progress=read, done=order.done)
+            with tracing.joining(os.environ):
+                installation.submitter().submit_many(items, progress=read, done=order.done)
         except BatchError as error:
             raise _refused(error.error, order) from None
 

@@ -79,6 +79,7 @@ def _print_job(job: JobStatus) -> None:
         "tags": ", ".join(job.tags),
         "meta": words.pairs(job.meta),
         "key": job.key,
+        "trace": job.trace_id,
         "forgotten": words.moment(job.forgotten_at) if job.forgotten_at else None,
     }
     _facts(facts)
