@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Iterator
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -629,6 +631,18 @@ def test_throttling_says_exactly_how_long_and_concerns_the_account(standin: BoxS
     error = failed.value
     assert (error.kind, error.retry_after, error.scope) == (ErrorKind.THROTTLED, 37.0, Scope.CONNECTION)
     assert standin.count(route) == 1
+
+
+@pytest.mark.parametrize("route", ["upload_file", "commit"])
+def test_a_delay_may_be_a_date(standin: BoxStandIn, route: str) -> None:
+    """The SDK's own retries fail on one."""
+    now = datetime.datetime.now(datetime.UTC)
+    until = format_datetime(now + datetime.timedelta(seconds=90), usegmt=True)
+    standin.faults.append(Fault(route, said("rate_limit_exceeded", **{"Retry-After": until})))
+    with pytest.raises(DeliveryError) as failed:
+        deliver(standin, parcel(100 if route == "upload_file" else LARGE))
+    assert failed.value.kind is ErrorKind.THROTTLED
+    assert failed.value.retry_after == pytest.approx(90, abs=2)
 
 
 def test_the_limit_of_uploads_a_minute_is_met_as_box_states_it(standin: BoxStandIn) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 from email.utils import format_datetime
 from typing import Any
@@ -556,8 +557,6 @@ def test_throttling_says_exactly_how_long_and_concerns_the_account(
 
 
 def test_a_delay_is_read_in_each_of_its_forms(standin: DropboxStandIn) -> None:
-    import datetime
-
     now = datetime.datetime.now(datetime.UTC)
     until = format_datetime(now + datetime.timedelta(seconds=90), usegmt=True)
     silent = {"error_summary": "too_many_requests/..", "error": {"reason": {".tag": "too_many_requests"}}}
