@@ -140,7 +140,8 @@ class Installation:
             retention=Retention(
                 retention.payloads.delivered,
                 retention.payloads.failed,
-                retention.attempts,
+                retention.attempts.delivered,
+                retention.attempts.failed,
                 retention.jobs.delivered,
                 retention.jobs.failed,
             ),

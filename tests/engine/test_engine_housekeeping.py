@@ -79,9 +79,12 @@ def test_payloads_go_after_their_retention_and_not_before(sim: Simulation, here:
 def test_none_keeps_for_ever(sim: Simulation, here: Script) -> None:
     ident = delivered(sim)
     sim.clock.advance(10_000 * DAY)
-    house = keeper(sim, payloads_delivered=None, payloads_failed=None, attempts=None)
+    house = keeper(
+        sim, payloads_delivered=None, payloads_failed=None, attempts_delivered=None, attempts_failed=None
+    )
     assert house.remove_payloads() == 0
     house.forget_attempts()
+    house.forget_attempts_by_status()
     assert bytes_of(sim, ident).exists()
     assert len(sim.attempts(ident)) == 1
 
@@ -152,13 +155,30 @@ def test_attempts_are_forgotten_after_their_retention(
 ) -> None:
     monkeypatch.setattr("conveyor.delivery.keeper.BATCH", 2)
     idents = [delivered(sim) for _ in range(3)]
-    house = keeper(sim, attempts=90 * DAY)
+    house = keeper(sim)
     sim.clock.advance(90 * DAY - 1)
     house.forget_attempts()
     assert all(sim.attempts(ident) for ident in idents)
     sim.clock.advance(1.1)
     house.forget_attempts()
     assert not any(sim.attempts(ident) for ident in idents)
+
+
+@pytest.mark.parametrize("kept", [365 * DAY, None])
+def test_attempts_of_what_failed_may_be_kept_for_longer(
+    sim: Simulation, here: Script, monkeypatch: pytest.MonkeyPatch, kept: float | None
+) -> None:
+    monkeypatch.setattr("conveyor.delivery.keeper.BATCH", 2)
+    bad = [failed(sim, here) for _ in range(3)]
+    good = [delivered(sim) for _ in range(3)]
+    house = keeper(sim, attempts_delivered=7 * DAY, attempts_failed=kept)
+    sim.clock.advance(8 * DAY)
+    house.step()
+    assert not any(sim.attempts(ident) for ident in good)
+    assert all(sim.attempts(ident) for ident in bad)
+    sim.clock.advance(358 * DAY)
+    house.step()
+    assert any(sim.attempts(ident) for ident in bad) is (kept is None)
 
 
 def test_expiry_takes_all_there_are_and_rouses_nobody(

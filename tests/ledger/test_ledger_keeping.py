@@ -138,13 +138,44 @@ def test_attempts_go_after_their_delivery_has_been_final_long_enough(kit: Any) -
     kit.record(kit.report(kit.one(), Status.PENDING, next_attempt_at=kit.now))
     kit.clock.advance(100)
     (young,) = kit.deliver("b")
-    assert kit.ledger.retention.attempts(kit.now - 50 * SECOND, 10) == 1
+    before = kit.now - 50 * SECOND
+    assert kit.ledger.retention.attempts(before, before, 10) == (1, None)
     left = [len(kit.ledger.deliveries.attempts(ident)) for ident in (old, open_, young)]
     assert left == [0, 1, 1]
     assert kit.ledger.deliveries.get(old).status is Status.DELIVERED
     kit.deliver("c")
     kit.clock.advance(1)
-    assert kit.ledger.retention.attempts(kit.now, 1) == 1, "in batches"
+    gone, after = kit.ledger.retention.attempts(kit.now, kit.now, 1)
+    assert (gone, after[1]) == (1, young), "in batches"
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_attempts_go_by_the_status_of_their_delivery(kit: Any, limit: int) -> None:
+    retention, idents = kit.ledger.retention, []
+    for status in (Status.FAILED, Status.DELIVERED) * 2:
+        (ident,) = kit.submit("a")
+        kit.record(kit.report(kit.one(), status))
+        idents.append(ident)
+    (cancelled,) = kit.submit("a")
+    kit.record(kit.report(kit.one(), Status.PENDING, next_attempt_at=kit.now))
+    kit.ledger.orders.cancel(Filter(ids=(cancelled,)), now=kit.now)
+    kit.clock.advance(100)
+
+    def left(delivered: float, failed: float) -> list[int]:
+        bounds = [kit.now - round(kept * SECOND) for kept in (delivered, failed)]
+        gone, after = retention.attempts(*bounds, limit)
+        while after is not None:
+            more, after = retention.attempts(*bounds, limit, after)
+            gone += more
+        counts = [len(kit.ledger.deliveries.attempts(ident)) for ident in (*idents, cancelled)]
+        assert gone == before - sum(counts)
+        return counts
+
+    before = 5
+    assert left(101, 101) == [1, 1, 1, 1, 1]
+    assert left(99, 101) == [1, 0, 1, 0, 1]
+    before = 3
+    assert left(101, 99) == [0, 0, 0, 0, 0]
 
 
 def _count(kit: Any) -> dict[str, int]:

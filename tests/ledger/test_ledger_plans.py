@@ -18,6 +18,7 @@ from conveyor.ledger import (
     open_ledger,
     outcomes,
     ranks,
+    retention,
     rows,
     states,
     summary,
@@ -92,6 +93,7 @@ def test_priorities_are_found_without_reading_what_has_none(explain: Any, statem
         (deliveries._OF_SESSION, "ix_jobs_session"),
         (health._OPEN_OF_TYPE, "ix_deliveries_"),
         (bulk._OPEN_OF_IT, "ix_deliveries_replay"),
+        (retention._OLD, "ix_attempts_started (started_at>"),
     ],
 )
 def test_hot_statements_search_their_index(explain: Any, statement: Any, index: str) -> None:

@@ -29,7 +29,10 @@ def test_an_empty_config_is_all_defaults(read, tmp_path):
     assert settings.key.value is None
     assert (settings.workers.processes, settings.workers.threads) == (1, 16)
     assert (settings.workers.lease, settings.workers.grace) == (60, 30)
-    assert (settings.retention.payloads.delivered, settings.retention.attempts) == (7 * 86400, 90 * 86400)
+    assert (settings.retention.payloads.delivered, settings.retention.attempts.failed) == (
+        7 * 86400,
+        90 * 86400,
+    )
     assert settings.zone is UTC
     assert config.source.list() == ()
     assert config.base == tmp_path
@@ -48,6 +51,20 @@ def test_a_minimal_destination_gets_the_published_policies(read):
     assert destination.is_active
     assert destination.problem is None
     assert destination.options.access_key.get_secret_value() == "k"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("2d", (2 * 86400, 2 * 86400)),
+        ("null", (None, None)),
+        ("{delivered: 1d}", (86400, 90 * 86400)),
+        ("{delivered: null, failed: 60}", (None, 60)),
+    ],
+)
+def test_attempts_are_kept_by_status_or_all_alike(read, text, kept):
+    found = read(f"retention: {{attempts: {text}}}").settings.retention.attempts
+    assert (found.delivered, found.failed) == kept
 
 
 def test_everything_can_be_set(read, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import zoneinfo
+from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,7 @@ from conveyor.config.policies import (
     RetryModel,
     TemplateText,
 )
+from conveyor.config.units import parse_duration
 from conveyor.network.policy import is_never
 
 if TYPE_CHECKING:
@@ -179,12 +181,35 @@ class JobRetention(Options):
     )
 
 
+class AttemptRetention(Options):
+    """How long the record of each attempt is kept, counted from the final status of its delivery."""
+
+    delivered: Duration | None = Field(
+        90 * 86400, description="Of deliveries that arrived; null keeps it for ever."
+    )
+    failed: Duration | None = Field(
+        90 * 86400, description="Of failed and cancelled deliveries; null keeps it for ever."
+    )
+
+
+def _one_for_both(given: Any) -> Any:
+    """A bare duration, or null, says the same of both statuses."""
+    if isinstance(given, Mapping | AttemptRetention):
+        return given
+    seconds = None if given is None else parse_duration(given)
+    return {"delivered": seconds, "failed": seconds}
+
+
 class RetentionSettings(Options):
     """What is removed, and when."""
 
     payloads: PayloadRetention = Field(PayloadRetention(), description="The bytes of finished jobs.")
-    attempts: Duration | None = Field(
-        90 * 86400, description="The record of each attempt of finished deliveries; null keeps it for ever."
+    attempts: Annotated[
+        AttemptRetention,
+        BeforeValidator(_one_for_both, json_schema_input_type=AttemptRetention | Duration | None),
+    ] = Field(
+        AttemptRetention(),
+        description="The record of each attempt of finished deliveries; one duration, or null, is for both.",
     )
     jobs: JobRetention = Field(JobRetention(), description="Jobs with their deliveries, and their keys.")
 

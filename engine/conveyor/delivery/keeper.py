@@ -11,6 +11,7 @@ from conveyor.delivery import effects, identity
 from conveyor.delivery.loops import Loop
 from conveyor.errors import ConveyorError, LedgerError
 from conveyor.ledger.records import Status
+from conveyor.ledger.retention import FIRST_ATTEMPT, AttemptPlace
 from conveyor.log import EngineLog
 
 if TYPE_CHECKING:
@@ -27,11 +28,15 @@ LOOK = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Seconds that things are kept, from the final status of a job's last delivery; None is for ever."""
+    """Seconds that things are kept, from the final status of a job's last delivery; None is for ever.
+
+    Attempts are counted from the final status of their own delivery.
+    """
 
     payloads_delivered: float | None = 7 * 86400.0
     payloads_failed: float | None = 30 * 86400.0
-    attempts: float | None = 90 * 86400.0
+    attempts_delivered: float | None = 90 * 86400.0
+    attempts_failed: float | None = 90 * 86400.0
     jobs_delivered: float | None = None
     jobs_failed: float | None = None
 
@@ -149,6 +154,7 @@ class Keeper:
             (self.REMOVE_EVERY, self.remove_payloads),
             (self.REMOVE_EVERY, self.forget_attempts),
             (self.SWEEP_EVERY, self.sweep),
+            (self.SWEEP_EVERY, self.forget_attempts_by_status),
             (self.SWEEP_EVERY, self.forget_jobs),
         ]
         self._due = dict.fromkeys(range(len(self._steps)), float("-inf"))
@@ -227,10 +233,24 @@ class Keeper:
         self._log.warning("payload not removed", payload=payload.id, error=error.message)
 
     def forget_attempts(self) -> None:
-        """Delete the attempt rows of closed deliveries past their retention."""
-        before = _before(self._clock.now(), self._retention.attempts)
-        while self._ledger.retention.attempts(before, BATCH) == BATCH:
-            pass
+        """Delete the attempt rows of closed deliveries that no retention keeps: nothing is read in vain."""
+        before = min(self._attempts_before())
+        self._forget_attempts(before, before)
+
+    def forget_attempts_by_status(self) -> None:
+        """Delete those that only the other status' retention keeps, which means reading past those."""
+        delivered, failed = self._attempts_before()
+        if delivered != failed:
+            self._forget_attempts(delivered, failed)
+
+    def _attempts_before(self) -> tuple[int, int]:
+        now, kept = self._clock.now(), self._retention
+        return _before(now, kept.attempts_delivered), _before(now, kept.attempts_failed)
+
+    def _forget_attempts(self, delivered: int, failed: int) -> None:
+        after: AttemptPlace | None = FIRST_ATTEMPT
+        while after is not None and (delivered or failed):
+            after = self._ledger.retention.attempts(delivered, failed, BATCH, after)[1]
 
     def forget_jobs(self) -> int:
         """Delete jobs past their retention, with their deliveries; returns how many."""

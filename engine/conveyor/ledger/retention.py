@@ -6,14 +6,30 @@ import sqlalchemy as sa
 
 from conveyor.ledger.database import Database
 from conveyor.ledger.payloads import OVERDUE
+from conveyor.ledger.records import Status
 from conveyor.ledger.schema import attempts, cleanups, deliveries, jobs, payloads
+from conveyor.ledger.transitions import is_
 
 _A, _D = attempts.c, deliveries.c
+_BEFORE = sa.case(
+    (is_(Status.DELIVERED), sa.bindparam("delivered", type_=sa.BigInteger)),
+    else_=sa.bindparam("failed", type_=sa.BigInteger),
+)
 _OLD = (
-    sa.select(_A.delivery_id, _A.attempt)
+    sa.select(_A.started_at, _A.delivery_id, _A.attempt, _D.finished_at < _BEFORE)
     .join(deliveries, _D.id == _A.delivery_id)
-    .where(_A.started_at < sa.bindparam("before"), _D.finished_at < sa.bindparam("before"))
-    .order_by(_A.started_at)
+    .where(
+        _A.started_at >= sa.bindparam("after", type_=sa.BigInteger),
+        sa.tuple_(_A.started_at, _A.delivery_id, _A.attempt)
+        > sa.tuple_(
+            sa.bindparam("after", type_=sa.BigInteger),
+            sa.bindparam("after_id", type_=sa.Text),
+            sa.bindparam("after_attempt", type_=sa.BigInteger),
+        ),
+        _A.started_at < sa.bindparam("youngest", type_=sa.BigInteger),
+        _D.finished_at < sa.bindparam("youngest", type_=sa.BigInteger),
+    )
+    .order_by(_A.started_at, _A.delivery_id, _A.attempt)
     .limit(sa.bindparam("room"))
 )
 _DELETE = sa.delete(attempts).where(
@@ -68,24 +84,46 @@ Place = tuple[int, str]
 """A place in the order in which deliveries ended."""
 
 
+AttemptPlace = tuple[int, str, int]
+"""A place in the order in which attempts began."""
+
+FIRST_ATTEMPT: AttemptPlace = (-1, "", 0)
+"""Before all."""
+
+
 class Retention:
     """Deletes in small batches, so that no writer waits long."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def attempts(self, before: int, limit: int) -> int:
-        """Delete attempts of deliveries that became final before ``before``. Returns how many, ≤ ``limit``.
+    def attempts(
+        self, delivered_before: int, failed_before: int, limit: int, after: AttemptPlace = FIRST_ATTEMPT
+    ) -> tuple[int, AttemptPlace | None]:
+        """Delete attempts of deliveries that became final before these bounds.
 
         Attempts of open deliveries stay, however old. A delivery that is replayed meanwhile loses attempts of
         earlier cycles only, which were due to go anyway.
+
+        Args:
+            delivered_before: Bound for deliveries that arrived, microseconds.
+            failed_before: Bound for failed and cancelled ones.
+            limit: Attempts looked at.
+            after: Where the last look ended.
+
+        Returns:
+            How many attempts went, and where to go on; None at the end.
         """
+        bounds = {"delivered": delivered_before, "failed": failed_before}
+        start = dict(zip(("after", "after_id", "after_attempt"), after, strict=True))
+        youngest = max(delivered_before, failed_before)
         with self._database.read() as connection:
-            found = connection.execute(_OLD, {"before": before, "room": limit}).all()
-        if found:
+            found = connection.execute(_OLD, {**bounds, **start, "youngest": youngest, "room": limit}).all()
+        going = [{"b_id": row[1], "b_attempt": row[2]} for row in found if row[3]]
+        if going:
             with self._database.write() as connection:
-                connection.execute(_DELETE, [{"b_id": row[0], "b_attempt": row[1]} for row in found])
-        return len(found)
+                connection.execute(_DELETE, going)
+        return len(going), (found[-1][0], found[-1][1], found[-1][2]) if len(found) == limit else None
 
     def jobs(
         self, delivered_before: int, failed_before: int, limit: int, after: Place = (-1, "")
