@@ -8,6 +8,7 @@ team-box:
   type: box
   client_id: ${BOX_CLIENT_ID}
   client_secret: ${BOX_CLIENT_SECRET}
+  redirect_port: 8765
   folder_id: "163521387011"
 """
 

@@ -7,6 +7,7 @@ EXAMPLE = """\
 family-dropbox:
   type: dropbox
   client_id: ${DROPBOX_APP_KEY}
+  redirect_port: 8765
   folder_path: /Apps/Conveyor
 """
 
