@@ -24,7 +24,7 @@ Everything that a connector may import from Conveyor, with its own words. What i
 """
 
 CHAPTERS: dict[str, tuple[str, ...]] = {
-    "The connector": ("Connector", "ConnectorSpec", "Capabilities", "NameRules", "Options"),
+    "The connector": ("Connector", "ConnectorSpec", "Capabilities", "NameRules", "LengthUnit", "Options"),
     "One delivery": ("Parcel", "Target", "ConflictPolicy", "AttemptContext", "State", "Json", "Receipt"),
     "What went wrong": ("DeliveryError", "ErrorKind", "Scope", "AttemptCancelled"),
     "Looking": ("Found", "FoundKind", "CheckReport", "CheckStep"),
@@ -64,14 +64,13 @@ def _entry(name: str, what: Any) -> Iterator[str]:
     assert isinstance(tree, ast.ClassDef)
     text, fields = _split(inspect.getdoc(what) or "")
     yield f"### `{name}`\n\n{_words(text)}\n"
-    defaults = dict(_defaults(tree))
+    declared = dict(_declared(tree))
     rows = fields or [(member, words) for member, words in _members(tree) if words]
+    rows = rows or [(name, "") for name in declared]
     if rows:
         yield "| | |\n|---|---|"
         for names, words in rows:
-            default = defaults.get(names.split(", ")[0])
-            shown = ", ".join(f"`{each}`" for each in names.split(", "))
-            yield f"| {shown}{f' = `{default}`' if default else ''} | {_words(words)} |"
+            yield f"| `{_escaped(names + declared.get(names.split(', ')[0], ''))}` | {_words(words)} |"
         yield ""
     elif values := [member for member, _ in _members(tree)]:
         yield "One of " + ", ".join(f"`{value}`" for value in values) + ".\n"
@@ -110,11 +109,24 @@ def _members(tree: ast.ClassDef) -> Iterator[tuple[str, str]]:
             yield node.targets[0].id, _after(tree, node.targets[0].id)
 
 
-def _defaults(tree: ast.ClassDef) -> Iterator[tuple[str, str]]:
+def _declared(tree: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    """Type and default of each field, or of each argument of the constructor: ``: int = 8``."""
     for node in tree.body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-            text = ast.unparse(node.value)
-            yield node.target.id, re.sub(r"field\(default_factory=(\w+)\)", r"\1()", text)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            default = f" = {ast.unparse(node.value)}" if node.value is not None else ""
+            default = re.sub(r"field\(default_factory=(\w+)\)", r"\1()", default)
+            yield node.target.id, f": {ast.unparse(node.annotation)}{default}"
+        elif isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            arguments = node.args.args + node.args.kwonlyargs
+            defaults = [None] * len(node.args.args) + node.args.kw_defaults
+            for argument, value in zip(arguments, defaults, strict=True):
+                if argument.annotation is not None:
+                    default = f" = {ast.unparse(value)}" if value is not None else ""
+                    yield argument.arg, f": {ast.unparse(argument.annotation)}{default}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _after(tree: ast.Module | ast.ClassDef, name: str) -> str:

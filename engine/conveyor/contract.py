@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, runtime_ch
 
 from conveyor.faults import AttemptCancelled, DeliveryError, ErrorKind, Scope
 from conveyor.oauth.contract import AccountQuestion, OAuthProvider, Rotation, Token, TokenSource, Trouble
-from conveyor.paths.names import NameRules
+from conveyor.paths.names import LengthUnit, NameRules
 
 if TYPE_CHECKING:
     from conveyor.config.options import Options as Options
@@ -41,6 +41,7 @@ __all__ = [
     "Found",
     "FoundKind",
     "Json",
+    "LengthUnit",
     "Log",
     "Memory",
     "NameRules",
@@ -129,7 +130,8 @@ class Parcel:
         media_type: MIME type, for instance ``image/jpeg``.
         digests: Hex digests by name; ``sha256`` and ``md5`` are always there, then ``Capabilities.digests``.
         submitted_at: Seconds since the epoch, UTC.
-        session_id, image_id, image_index, source: Metadata of the job; None when not given.
+        session_id, image_id, source: Metadata of the job; None when not given.
+        image_index: The same, a number.
         tags: As submitted, ``key:value`` or bare.
         meta: Further metadata of the job.
         open: Returns a fresh seekable stream at byte 0 for each call. Reading it raises
@@ -154,7 +156,12 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to put it: rendered, made legal for the destination, and the same on every attempt of a cycle."""
+    """Where to put it: rendered, made legal for the destination, and the same on every attempt of a cycle.
+
+    Attributes:
+        path: From the destination's base, ``/`` between levels: ``2026/photo.jpg``.
+        conflict: What to do where the path is taken.
+    """
 
     path: str
     conflict: ConflictPolicy
@@ -240,7 +247,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class CheckStep:
-    """One step of ``check``: what was tried and whether it is permitted there."""
+    """One step of ``check``: what was tried, whether it is permitted there, a word more for the operator."""
 
     name: str
     done: bool
@@ -346,7 +353,10 @@ class ConnectorEnv:
 
     Attributes:
         destination: The destination's id.
-        network: Dials only addresses that the network policy allows; builds HTTP pools and TLS contexts.
+        network: Dials only addresses that the network policy allows. ``dial(host, port, timeout)`` is a
+            connected socket, ``tls_context()`` an ``ssl.SSLContext`` with the config's authorities,
+            ``pool()`` a urllib3 pool manager; ``conveyor.kit.pools`` and ``conveyor.kit.sessions`` make
+            clients of them.
         buffers: Chunk memory.
         memory: The destination's own small store in the ledger.
         log: A logger bound to the destination.

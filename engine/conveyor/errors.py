@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import enum
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Exit(enum.IntEnum):
@@ -90,3 +95,33 @@ class ConfigError(ConveyorError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def undeclared(error: BaseException, factory: str) -> str:
+    """What an exception that a connector should not have raised says, and where in its code that was.
+
+    Args:
+        error: As it was caught.
+        factory: The connector's, ``"module:callable"``; its package's innermost line is the one told.
+
+    Returns:
+        ``TypeError: … (connector.py:42)``; the text is the exception's own and must be redacted.
+    """
+    module = factory.partition(":")[0]
+    package = module.rpartition(".")[0] or module
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if f"{frame.f_globals.get('__name__')}.".startswith(f"{package}."):
+            place = f" ({Path(frame.f_code.co_filename).name}:{line})"
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def answered(method: str, answer: object, kind: type[T]) -> T:
+    """What a connector's method returned.
+
+    Raises:
+        TypeError: It is of another type, which is the connector's mistake.
+    """
+    if isinstance(answer, kind):
+        return answer
+    raise TypeError(f"{method}() returned {type(answer).__name__}, not {kind.__name__}")

@@ -18,7 +18,9 @@ class ErrorKind(enum.StrEnum):
     INTEGRITY = "INTEGRITY"
     """Size or digest at the destination differs from the payload's. Nothing wrong stays visible. Retried."""
     SESSION_LOST = "SESSION_LOST"
-    """The saved upload session is gone. One restart from byte 0 within the attempt, then retried."""
+    """The saved upload session is gone. The engine calls ``deliver`` once more within the attempt, with an
+    empty ``context.state``; after a second one the schedule follows. A connector that begins anew by
+    itself need not raise it."""
     THROTTLED = "THROTTLED"
     """The destination asks to slow down. It pauses for ``retry_after``; not charged."""
     AUTH_EXPIRED = "AUTH_EXPIRED"

@@ -30,7 +30,7 @@ def test_each_name_and_each_capability_has_its_words(made: str) -> None:
         assert f"### `{name}`\n\n" in made
     promises = made.partition("### `Capabilities`")[2].partition("###")[0].splitlines()
     for name in contract.Capabilities.__dataclass_fields__:
-        (row,) = (line for line in promises if line.startswith(f"| `{name}` = "))
+        (row,) = (line for line in promises if line.startswith(f"| `{name}: "))
         assert len(row.split(" | ")[1]) > 20, row
     for kind in contract.ErrorKind:
         assert f"| `{kind.name}` | " in made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,18 +34,28 @@ def workbench(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Environ
 
 @pytest.fixture(scope="module")
 def plugin(workbench: Environment, built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plugin as it is written, installed beside the wheel."""
+    """A plugin as it is written, installed beside the wheel by the command that its README gives."""
     folder = tmp_path_factory.mktemp("plugin") / "conveyor-acme-files"
     done = workbench.run(
         "conveyor", "plugin", "new", "acme-files", "--folder", str(folder), "--conveyor", str(built.wheel)
     )
     assert done.returncode == 0, done.stderr
-    pip = [sys.executable, "-m", "pip", "--python", workbench.folder / "bin" / "python", "install", "--quiet"]
-    # Built in place, as a wheel: the copy keeps what is tested as it was written.
-    copy = folder.parent / "copy"
-    shutil.copytree(folder, copy)
-    run(*pip, "--no-index", "--no-deps", "--no-build-isolation", copy)
+    (command,) = re.findall(r"^pip (install -r .*)$", (folder / "README.md").read_text(), re.MULTILINE)
+    # A wheel rather than links into the source, which would need one more build tool.
+    wanted = (folder / "requirements-test.txt").read_text()
+    (folder.parent / "requirements-test.txt").write_text(wanted.replace("-e .", "."))
+    words = command.replace("-r ", "-r ../").split()
+    pip = [sys.executable, "-m", "pip", "--python", workbench.folder / "bin" / "python", *words, "--quiet"]
+    subprocess.run([*pip, "--no-index", "--no-build-isolation"], cwd=folder, check=True, timeout=120)
     return folder
+
+
+def test_its_example_is_a_configuration(workbench: Environment, plugin: Path, tmp_path: Path) -> None:
+    config = tmp_path / "conveyor.yaml"
+    done = workbench.run("conveyor", "--config", str(config), "init", "--type", "acme_files")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = workbench.run("conveyor", "--config", str(config), "validate", TOKEN="a-token")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def passes(workbench: Environment, plugin: Path, *arguments: str) -> int:
@@ -84,5 +93,5 @@ def test_the_type_is_listed_beside_the_built_in_ones(workbench: Environment, plu
 
 
 def test_the_tests_install_the_conveyor_that_was_named(plugin: Path, built: Built) -> None:
-    (line,) = (plugin / "requirements-test.txt").read_text().splitlines()
-    assert line == f"{NAME}[testing] @ {built.wheel.as_uri()}"
+    lines = (plugin / "requirements-test.txt").read_text().splitlines()
+    assert lines[1:] == [f"{NAME}[testing] @ {built.wheel.as_uri()}", "-e ."]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -67,6 +68,17 @@ def _register() -> None:
     from conveyor.cli import verbs
 
     verbs.register(app)
+    _reflow(app)
+
+
+def _reflow(verbs: typer.Typer) -> None:
+    """Have the terminal's width break the lines of help texts, not the width of the source."""
+    for command in verbs.registered_commands:
+        parts = (command.help or "").strip().split("\n\n")
+        command.help = "\n\n".join(re.sub(r"\n(?=\w|[(`-])", " ", part) for part in parts)
+    for group in verbs.registered_groups:
+        if group.typer_instance is not None:
+            _reflow(group.typer_instance)
 
 
 def run() -> None:

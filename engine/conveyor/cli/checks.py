@@ -11,8 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from conveyor.contract import AttemptCancelled, CheckStep, Connector, DeliveryError, Log, PreparesPlace
+from conveyor.contract import (
+    AttemptCancelled,
+    CheckReport,
+    CheckStep,
+    Connector,
+    DeliveryError,
+    Log,
+    PreparesPlace,
+)
 from conveyor.delivery.cleaner import CleanupContext
+from conveyor.errors import answered, undeclared
 
 if TYPE_CHECKING:
     from conveyor.config import Destination
@@ -144,7 +153,7 @@ class Checks:
         """Check one destination."""
 
         def act(connector: Connector, outcome: Outcome, context: TimedContext) -> None:
-            outcome.steps = connector.check(context).steps
+            outcome.steps = answered("check", connector.check(context), CheckReport).steps
 
         return self._guarded(destination, act)
 
@@ -172,8 +181,14 @@ class Checks:
         self._contexts.add(context)
         began = time.monotonic()
         try:
-            with contextlib.closing(self._open(destination)) as connector:
+            connector = self._open(destination)
+            try:
                 act(connector, outcome, context)
+            except BaseException:
+                with contextlib.suppress(Exception):  # the first trouble is the one to tell
+                    connector.close()
+                raise
+            connector.close()
             outcome.ok = True
         except DeliveryError as error:
             hint = redact.message(error.hint) if error.hint else None
@@ -183,7 +198,9 @@ class Checks:
         except Exception as error:
             # A connector of a third party may raise what it has not declared; the others must go on.
             outcome.failed(
-                redact.message(f"the connector failed unexpectedly: {type(error).__name__}: {error}")
+                redact.message(
+                    f"the connector failed unexpectedly: {undeclared(error, destination.spec.factory)}"
+                )
             )
         finally:
             self._contexts.discard(context)

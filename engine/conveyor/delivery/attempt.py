@@ -29,7 +29,7 @@ from conveyor.delivery import effects
 from conveyor.delivery.context import EngineContext, Stop, Stopped, TimeLimits, state_binding
 from conveyor.delivery.decisions import Decided, consequence
 from conveyor.delivery.returns import given_back
-from conveyor.errors import ConveyorError, LedgerUnavailable, PayloadError
+from conveyor.errors import ConveyorError, LedgerUnavailable, PayloadError, answered, undeclared
 from conveyor.ledger.records import (
     AttemptOutcome,
     AttemptReport,
@@ -205,7 +205,7 @@ class Attempt:
             # A defect of the connector, not of the destination; still, the schedule bounds it. Not only
             # Exception: a library may call sys.exit(), and a panic in Rust code is a BaseException.
             self._log.warning("connector raised an undeclared error", error=type(error).__name__)
-            text = f"the connector failed unexpectedly: {type(error).__name__}: {error}"
+            text = f"the connector failed unexpectedly: {undeclared(error, self.destination.spec.factory)}"
             hint = "report this to the connector's author"
             return self._failed(DeliveryError(ErrorKind.TRANSIENT, text, hint=hint))
         return self._delivered(receipt)
@@ -266,10 +266,11 @@ class Attempt:
 
     def _find_or_deliver(self, connector: Connector, parcel: Parcel, target: Target) -> Receipt:
         if self.claim.look_first and self._capabilities.find:
-            settled = self._settled(connector.find(parcel, target, self.context), target)
+            found = answered("find", connector.find(parcel, target, self.context), Found)
+            settled = self._settled(found, target)
             if settled is not None:
                 return settled
-        return connector.deliver(parcel, target, self.context)
+        return answered("deliver", connector.deliver(parcel, target, self.context), Receipt)
 
     def _settled(self, found: Found, target: Target) -> Receipt | None:
         if found.receipt is None:

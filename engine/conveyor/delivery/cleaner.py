@@ -12,7 +12,7 @@ from conveyor.clock import Clock, micros
 from conveyor.contract import AttemptCancelled, DeliveryError, Log
 from conveyor.delivery.context import Stop, Stopped
 from conveyor.delivery.loops import Loop
-from conveyor.errors import ConveyorError, LedgerError
+from conveyor.errors import ConveyorError, LedgerError, undeclared
 from conveyor.log import EngineLog
 from conveyor.redact import Redactor, secrets_of
 
@@ -171,7 +171,7 @@ class Cleaner:
         except AttemptCancelled:
             self._later(cleanup, "interrupted")
         except Exception as error:
-            self._later(cleanup, redact.message(f"{type(error).__name__}: {error}"))
+            self._later(cleanup, redact.message(undeclared(error, destination.spec.factory)))
         else:
             self._ledger.cleanups.done(cleanup.id, self._clock.now())
 

@@ -58,7 +58,7 @@ def conveyor_requirement(which: str | None) -> str:
         return f"{testing}>={__version__}"
     path = Path(which).expanduser()
     if path.exists():
-        return f"{testing} @ {path.absolute().as_uri()}"
+        return f"{testing} @ {path.resolve().as_uri()}"
     if re.fullmatch(r"\d+(\.\d+)*((a|b|rc)\d+)?", which):
         return f"{testing}=={which}"
     raise UsageError(f"{which!r} is neither a version nor a file", cure="name a wheel, a checkout, or 0.1.0")

@@ -84,7 +84,7 @@ MEMORY_SPEC = ConnectorSpec(
         max_size=MAX_SIZE,
         names=NameRules(segment_max=SEGMENT_MAX, path_max=PATH_MAX),
     ),
-    example="store: demo\n",
+    example="demo:\n  type: memory\n  store: demo\n",
 )
 
 

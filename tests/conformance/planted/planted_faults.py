@@ -455,6 +455,13 @@ class BreaksAfterAFailure(MemoryConnector):
             raise
 
 
+class SavesAfterPublishing(MemoryConnector):
+    def deliver(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
+        receipt = super().deliver(parcel, target, context)
+        context.save(done=True)
+        return receipt
+
+
 class KeepsItsSockets(MemoryConnector):
     kept: ClassVar[list[object]] = []
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import planted_faults
 from planted_faults import MemoryConnector
+
+from conveyor.testing import MEMORY_SPEC
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ FAULTS = (
     _fault("AbandonsNothing", "abandon_leaves_nothing", "abandon"),
     _fault("AbandonsTooMuch", "abandon_spares_a_delivered_file", "abandon"),
     _fault("AbandonsOnce", "abandon_leaves_nothing", "abandon"),
+    _fault("SavesAfterPublishing", "abandon_after_what_could_not_be_saved_leaves_nothing", "abandon"),
     _fault("ClingsToItsSession", "lost_session_costs_one_restart", "session"),
     _fault("LoginsAreTransient", "trouble_has_its_kind", "kinds"),
     _fault("FullIsTransient", "trouble_has_its_kind", "kinds"),
@@ -103,4 +107,10 @@ FAULTS = (
         classify=planted_faults.classify_with_a_hole,
     ),
     _fault("MemoryConnector", "declared_capabilities_are_tested", "declared", through=None),
+    _fault(
+        "MemoryConnector",
+        "example_can_be_configured",
+        "example",
+        spec=dataclasses.replace(MEMORY_SPEC, example="url: http://127.0.0.1/\n"),
+    ),
 )

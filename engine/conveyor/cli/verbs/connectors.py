@@ -121,9 +121,16 @@ def _missing(registry: Registry, type_: str) -> str | None:
     return None
 
 
+def _largest(size: int) -> str:
+    """A limit is never rounded up: ``5TiB``, else bytes."""
+    from conveyor.config.units import format_size
+
+    text = format_size(size)
+    return f"{size:,} bytes" if text.isdigit() else text
+
+
 def in_words(promises: Capabilities) -> Iterator[str]:
     """What a connector promises, as sentences."""
-    from conveyor.cli import words
     from conveyor.contract import ConflictPolicy
 
     if promises.atomic:
@@ -141,7 +148,7 @@ def in_words(promises: Capabilities) -> Iterator[str]:
     if promises.conflicts != frozenset(ConflictPolicy):
         yield f"conflict policies: {', '.join(sorted(promises.conflicts))}"
     if promises.max_size is not None:
-        yield f"files up to {words.size(promises.max_size)}"
+        yield f"files up to {_largest(promises.max_size)}"
     if promises.names.case_insensitive:
         yield "Photo.jpg and photo.jpg are one name there"
     yield (

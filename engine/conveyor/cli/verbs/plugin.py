@@ -53,4 +53,5 @@ def new(
         raise UsageError(f"there is a destination type {type_!r} already", cure="choose another name")
     written = write(name, folder, conveyor=conveyor)
     typer.echo(f"wrote {written}")
-    typer.echo(f"now: cd {written} && pip install -r requirements-test.txt -e . && pytest")
+    typer.echo(f"now: cd {written} && python -m venv .venv && . .venv/bin/activate")
+    typer.echo("     pip install -r requirements-test.txt && pytest")

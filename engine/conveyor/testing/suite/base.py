@@ -106,16 +106,24 @@ def expect_copy(bench: Bench, path: str, parcel: Parcel, promise: str = "bytes")
         keeps(promise, False, f"{path!r} holds {_difference(bench, path, parcel)}")
 
 
-def expect_only(bench: Bench, promise: str, *paths: str) -> None:
+def expect_only(bench: Bench, promise: str, *paths: str, why: str = "") -> None:
     """The observer sees exactly these names, and nothing is kept unseen."""
     names = bench.eyes.names()
-    keeps(promise, names == set(paths), f"the destination holds {sorted(names)}, not {sorted(paths)}")
+    keeps(
+        promise,
+        names == set(paths),
+        f"the destination holds {sorted(names)}, not {sorted(paths)}{_because(why)}",
+    )
 
 
-def expect_no_leftovers(bench: Bench, promise: str) -> None:
+def expect_no_leftovers(bench: Bench, promise: str, *, why: str = "") -> None:
     """Nothing is kept unseen: no parts, no open uploads."""
     left = bench.eyes.leftovers()
-    keeps(promise, not left, f"left behind unseen: {sorted(left)}")
+    keeps(promise, not left, f"left behind unseen: {sorted(left)}{_because(why)}")
+
+
+def _because(why: str) -> str:
+    return f"\n    {why}" if why else ""
 
 
 def delivered(result: Attempt, promise: str = "bytes") -> str:

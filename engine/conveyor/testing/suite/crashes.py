@@ -33,13 +33,14 @@ class _Unsaved(HarnessContext):
     def __init__(self, number: int) -> None:
         super().__init__()
         self._left = number
-        self.refused = False
+        self.refused: str | None = None
+        """What was to be saved."""
 
     def save(self, **state: Json) -> None:
         """Keep it, or raise."""
         self._left -= 1
         if not self._left:
-            self.refused = True
+            self.refused = ", ".join(state)
             raise AttemptCancelled("the ledger cannot be reached")
         super().save(**state)
 
@@ -121,12 +122,16 @@ class CrashesSuite(SuitePart):
         for number in range(1, 9):
             context = _Unsaved(number)
             attempt(bench, make_parcel(bench.large), bench.target(PATH), context=context)
-            if not context.refused:
+            if context.refused is None:
                 return
             with bench.connector() as connector:
                 self._abandon(connector, context.state, 2)
-            expect_only(bench, "abandon")
-            expect_no_leftovers(bench, "abandon")
+            why = (
+                f"save number {number} ({context.refused}) did not reach the ledger: what was begun before "
+                "it is undone at once (kit.saved.save_or_undo); nothing is saved once the file is published"
+            )
+            expect_only(bench, "abandon", why=why)
+            expect_no_leftovers(bench, "abandon", why=why)
 
     @pytest.mark.needs("deletes")
     def test_abandon_spares_a_delivered_file(self, bench: Bench) -> None:

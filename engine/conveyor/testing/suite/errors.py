@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+import re
+import textwrap
+from pathlib import Path
 
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from conveyor.config import load
 from conveyor.contract import AttemptCancelled, CheckReport, DeliveryError, ErrorKind
+from conveyor.errors import ConfigError
+from conveyor.registry import default_registry
 from conveyor.testing.attempts import attempt
 from conveyor.testing.bench import Bench, Overrides
 from conveyor.testing.harness import HarnessContext
@@ -92,6 +101,27 @@ class ErrorsSuite(SuitePart):
             keeps("sdk", told.__cause__ is not error, f"{name} is passed on as a cause")
         keeps("sdk", count, "`sdk_exceptions` gave none")
 
+    def test_example_can_be_configured(self, bench: Bench, tmp_path: Path) -> None:
+        """``conveyor init --type`` writes it into a config, and ``conveyor connectors show`` prints it."""
+        example = bench.spec.example
+        if not example:
+            pytest.skip("the spec has no example")
+        for name in re.findall(r"!file\s+\"?([^\s\"]+)", example):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(_private_key())
+        config = tmp_path / "conveyor.yaml"
+        config.write_text("destinations:\n" + textwrap.indent(example, "  "))
+        registry = default_registry()
+        if bench.spec.type not in registry:
+            registry.add(bench.spec)
+        values = dict.fromkeys(re.findall(r"\$\{(\w+)", example), "an-example")
+        try:
+            loaded = load(config, env=values, registry=registry, strict=True)
+        except ConfigError as error:
+            broken("example", f"{error}\n    it is\n{textwrap.indent(example, '        ')}")
+        types = {each.type for each in loaded.source.list()}
+        keeps("example", bench.spec.type in types, f"it configures no {bench.spec.type}, but {sorted(types)}")
+
     def test_declared_capabilities_are_tested(self, bench: Bench) -> None:
         """An ability that a declared capability needs may be absent only with a reason."""
         for capability, abilities in NEEDED.items():
@@ -129,3 +159,9 @@ class ErrorsSuite(SuitePart):
             shown = f"{told!r} {getattr(told, 'hint', '')} {getattr(told, 'response', '')}"
             keeps("secrets", secret not in shown, "what check() says holds one of the options' secrets")
         return told
+
+
+def _private_key() -> bytes:
+    """What a secret file holds: a key is also some text, so it serves every option."""
+    form = (Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    return Ed25519PrivateKey.generate().private_bytes(*form)

@@ -49,6 +49,7 @@ PROMISES = {
     "close": "close() releases sockets, threads and streams, and may be called again",
     "no_io": "making a connector does no input or output",
     "declared": "a declared capability is tested",
+    "example": "the example of the spec is a destination that can be configured",
 }
 
 
