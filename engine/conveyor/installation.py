@@ -61,7 +61,7 @@ class Installation:
     def __init__(self, config: Config, clock: Clock | None = None, *, threads: int | None = None) -> None:
         from conveyor.keyring import Keyring
         from conveyor.ledger import open_ledger
-        from conveyor.payloads import open_store
+        from conveyor.payloads import PayloadKeys, open_store
 
         self.config = config
         settings = config.settings
@@ -83,6 +83,7 @@ class Installation:
             clock=self.clock,
             ca_bundle=settings.network.ca_bundle,
             proxy=settings.network.proxy,
+            keys=PayloadKeys(self.keyring, encrypts=settings.payload_encryption),
         )
         self.source: DestinationSource = _sources(config, self.ledger)
         self._reloader: Reloader | None = None
@@ -115,6 +116,7 @@ class Installation:
         """Takes submissions."""
         from conveyor.submission import Submitter
 
+        self._expect_sealed_payloads()
         return Submitter(
             self.ledger,
             self.payloads,
@@ -129,6 +131,7 @@ class Installation:
         from conveyor.delivery.keeper import Retention
         from conveyor.delivery.parts import Workshop
 
+        self._expect_sealed_payloads()
         retention = self.config.settings.retention
         return Workshop(
             ledger=self.ledger,
@@ -146,6 +149,11 @@ class Installation:
                 retention.jobs.failed,
             ),
         )
+
+    def _expect_sealed_payloads(self) -> None:
+        """Before the first one is stored, since older programs would take it for damaged."""
+        if self.config.settings.payload_encryption:
+            self.ledger.expect_sealed_payloads()
 
     def worker_settings(self) -> WorkerSettings:
         """Sizes and times of one process."""

@@ -17,12 +17,12 @@ from cryptography.fernet import Fernet
 
 from conveyor.errors import LedgerError
 from conveyor.keyring import Keyring
-from conveyor.ledger import current_version, migrate, open_ledger
+from conveyor.ledger import current_version, migrate, open_ledger, versions
 from conveyor.ledger.connect import connect
 from conveyor.ledger.connections import Tokens
 from conveyor.ledger.facade import Ledger
 from conveyor.ledger.records import Status
-from conveyor.ledger.schema import HEAD, OLDEST, metadata
+from conveyor.ledger.schema import HEAD, OLDEST, SEALED_PAYLOADS, metadata
 from conveyor.ledger.versions import SCRIPTS, create, run_migrations
 
 _POSTGRES_TABLES = """
@@ -201,6 +201,33 @@ def test_a_worker_of_the_version_before_runs_beside_new_ones(
         assert restarted.status(waiting) is Status.PENDING
         assert restarted.status(running[0]) is Status.DELIVERED
     assert current_version(kit.url) == "9999"
+
+
+_BEFORE_SEALED = "0011"
+
+
+def test_older_programs_are_kept_out_where_they_would_do_harm(
+    empty: str, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as payloads are encrypted, which they would take for damaged."""
+    migrate(empty)
+    with monkeypatch.context() as before:
+        before.setattr(versions, "HEAD", _BEFORE_SEALED)
+        open_ledger(empty, clock=clock).close()
+    with open_ledger(empty, clock=clock) as ledger:
+        ledger.expect_sealed_payloads()
+        ledger.expect_sealed_payloads()
+        with monkeypatch.context() as before:
+            before.setattr(versions, "HEAD", _BEFORE_SEALED)
+            with pytest.raises(LedgerError, match="newer than this program's"):
+                open_ledger(empty, clock=clock)
+        with ledger.database.write() as connection:
+            connection.execute(sa.text(f"UPDATE alembic_version SET version_num = '{_BEFORE_SEALED}'"))
+            connection.execute(sa.text("ALTER TABLE payloads DROP COLUMN sealed_key"))
+    assert migrate(empty) == HEAD
+    with closing(connect(empty)) as database, database.read() as connection:
+        found = connection.execute(sa.text("SELECT value FROM meta WHERE key = 'oldest_program'")).scalar()
+    assert found == SEALED_PAYLOADS > OLDEST, "a migration does not let them in again"
 
 
 def _contracts(source: str) -> list[str]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from cryptography.fernet import Fernet
 
 from conveyor.errors import LedgerError
 from conveyor.keyring import Keyring
 from conveyor.ledger import open_ledger
 from conveyor.ledger.connections import Tokens
+from conveyor.ledger.records import Transformed
+from conveyor.ledger.schema import deliveries
 from conveyor.ledger.sealed import BATCH
 
 
@@ -23,7 +27,8 @@ def fill(kit: Any, ledger: Any, keyring: Keyring) -> None:
     for number in range(BATCH + 5):
         ledger.memory.put_if_absent("d", f"key {number:04d}", number)
     kit.worker("sealer")
-    kit.submit("s")
+    payload = replace(kit.job().payload, sealed_key=keyring.encrypt(b"data key"))
+    kit.submit("s", payload=payload)
     claim = kit.one("s", "sealer")
     assert ledger.states.save(claim.delivery_id, claim.fence, keyring.encrypt(b"state"))
     ledger.cleanups.add(
@@ -43,7 +48,14 @@ def ledger(kit: Any, keys: Keyring) -> Any:
         yield opened
 
 
-EACH = {"connections": 1, "destinations": 1, "memory": BATCH + 5, "saved states": 1, "cleanups": 1}
+EACH = {
+    "connections": 1,
+    "destinations": 1,
+    "memory": BATCH + 5,
+    "saved states": 1,
+    "cleanups": 1,
+    "payload keys": 1,
+}
 
 
 def test_all_is_put_under_the_newest_key(ledger: Any, keys: Keyring, kit: Any) -> None:
@@ -92,3 +104,46 @@ def test_values_written_during_the_rotation_survive(ledger: Any, keys: Keyring) 
     assert written
     ledger.sealed.rotate()
     assert [ledger.memory.get("busy", str(number)) for number in written] == written
+
+
+def test_data_keys_go_with_their_payloads_to_whoever_reads_them(ledger: Any, keys: Keyring, kit: Any) -> None:
+    payload = replace(kit.job().payload, sealed_key=keys.encrypt(b"original's"))
+    (ident,) = kit.submit("d", payload=payload)
+    claim = kit.one("d", "sealer")
+    assert claim.job.payload == payload
+    made = replace(kit.job().payload, sealed_key=keys.encrypt(b"result's"))
+    assert ledger.transformed.record(ident, claim.fence, Transformed(("smaller",), made, "image/webp"))
+    keys.add_key()
+    assert ledger.sealed.rotate()["payload keys"] == 3
+    ledger.claims.give_back([(ident, claim.fence)], kit.now)
+    again = kit.one("d", "sealer")
+    found = ledger.deliveries.get(ident)
+    for job, transformed in ((again.job, again.transformed), (found.job, found.transformed)):
+        for record, plain in ((job.payload, b"original's"), (transformed.payload, b"result's")):
+            assert keys.is_newest(record.sealed_key)
+            assert keys.decrypt(record.sealed_key) == plain
+    with ledger.database.read() as connection:
+        text = connection.execute(
+            sa.select(deliveries.c.transformed).where(deliveries.c.id == ident)
+        ).scalar()
+    assert "sealed_key" not in text, "a program of the version before reads it, too"
+
+
+def test_a_data_key_goes_when_its_bytes_have_gone_or_are_forgotten(
+    ledger: Any, keys: Keyring, kit: Any
+) -> None:
+    jobs = []
+    for _ in range(2):
+        job = kit.job(payload=replace(kit.job().payload, sealed_key=keys.encrypt(b"key")))
+        kit.ledger.submissions.submit([kit.submission("d", job=job)])
+        jobs.append(job)
+    assert ledger.payloads.sealing().sealed == 3
+    (left,) = ledger.forgetting.forget([jobs[0].id], kit.now)
+    assert left.sealed_key is None, "at once, whatever becomes of the bytes"
+    assert ledger.sealed.verify()["payload keys"] == 2
+    kit.record(kit.report(next(c for c in kit.claim("d", "sealer") if c.job.id == jobs[1].id)))
+    kit.clock.advance(10)
+    begun = ledger.payloads.begin_removal(kit.now, kit.now, kit.now, 10)
+    assert [record.id for record in begun] == [jobs[1].payload.id]
+    ledger.payloads.finish_removal([record.id for record in begun])
+    assert ledger.sealed.verify()["payload keys"] == 1

@@ -18,6 +18,7 @@ from conveyor.errors import LedgerError
 from conveyor.ledger import current_version, moving, open_ledger
 from conveyor.ledger.records import Filter, Status
 from conveyor.ledger.schema import HEAD, deliveries
+from conveyor.payloads import LocalStore, PayloadKeys
 from conveyor.receiver import Receiver
 from conveyor.testing.scripted import forget_scripts, script
 from conveyor.testing.simulation import Simulation, destination
@@ -72,6 +73,8 @@ def history(sim: Simulation) -> None:
     (claim,) = sim.parts.dispatcher.claim(1)
     assert claim.delivery_id == running
     sim.ledger.states.save(running, claim.fence, b"\x00\xff sealed")
+    sim.payloads = LocalStore(sim.payloads.root, keys=PayloadKeys(sim.keyring, encrypts=True))
+    sim.submit(b"encrypted", to=("there",))
 
 
 def test_all_of_it_arrives(sim: Simulation, empty: str) -> None:
@@ -79,7 +82,7 @@ def test_all_of_it_arrives(sim: Simulation, empty: str) -> None:
     before = sim.ledger.deliveries.find(Filter(), limit=100)
     steps: list[int] = []
     moved = move(sim, empty, progress=steps.append)
-    assert moved.statuses == {"cancelled": 1, "delivered": 1, "delivering": 1, "failed": 1, "pending": 2}
+    assert moved.statuses == {"cancelled": 1, "delivered": 1, "delivering": 1, "failed": 1, "pending": 3}
     assert sum(steps) == sum(moved.rows.values())
     with open_ledger(empty, clock=sim.clock, keyring=sim.keyring) as ledger:
         assert ledger.deliveries.find(Filter(), limit=100) == before
@@ -91,6 +94,9 @@ def test_all_of_it_arrives(sim: Simulation, empty: str) -> None:
         with ledger.database.read() as connection:
             states = connection.execute(deliveries.select().with_only_columns(deliveries.c.state)).scalars()
             assert {bytes(state) for state in states if state is not None} == {b"\x00\xff sealed"}
+        (kept,) = (record.job.payload for record in before if record.job.payload.sealed_key is not None)
+        with sim.payloads.open(kept) as stream:
+            assert stream.read() == b"encrypted"
         # What was being delivered belongs to nobody any more: it is freed and goes on.
         freed = ledger.workers.reap(sim.clock.now(), dead=nobody, delay=lambda _: 0)
         assert [lost.status for lost in freed] == [Status.PENDING]

@@ -13,6 +13,7 @@ from typing import Any
 
 import obstore
 import pytest
+from cryptography.fernet import Fernet
 from e2e.kit import Place
 from servers import azurite
 from servers.azurite import Azurite
@@ -23,9 +24,11 @@ from conveyor.clock import SystemClock
 from conveyor.contract import DeliveryError, ErrorKind
 from conveyor.errors import PayloadError, SubmissionError
 from conveyor.ids import new
+from conveyor.keyring import Keyring
 from conveyor.ledger.records import PayloadRecord
-from conveyor.payloads import open_store
+from conveyor.payloads import PayloadKeys, open_store
 from conveyor.payloads.remote import PART, RemoteStore
+from conveyor.payloads.sealing import sealed_size
 from conveyor.receiver import Receiver
 
 pytestmark = pytest.mark.server
@@ -126,6 +129,34 @@ def test_what_was_put_is_read(bucket: Bucket, size: int) -> None:
         assert digest(stream) == record.digests["sha256"] == digest(Endless(size))
         assert stream.read(1) == b""
     assert bucket.names() == [record.location]
+
+
+@pytest.mark.parametrize("size", [0, 1, 200_000, MULTIPART])
+def test_what_is_encrypted_is_read_and_lies_there_in_no_form_that_tells(bucket: Bucket, size: int) -> None:
+    if size >= PART and not bucket.multipart:
+        pytest.skip("this server takes no multipart uploads")
+    keys = PayloadKeys(Keyring([Fernet.generate_key()]), encrypts=True)
+    store = open_store(bucket.url, bucket.options, clock=SystemClock(), keys=keys)
+    record = store.put(Endless(size), size_hint=size)
+    assert (record.size, record.digests["sha256"]) == (size, digest(Endless(size)))
+    stored = bytes(obstore.get(bucket.store._bucket, record.location).bytes())
+    assert len(stored) == sealed_size(size)
+    assert Endless.bytes(0, 16) not in stored
+    store.verify(record)
+    with store.open(record) as stream:
+        assert digest(stream) == record.digests["sha256"]
+        for start in (size // 2, 0, size // 3, max(0, size - 7)):
+            stream.seek(start)
+            assert stream.read(70_000) == Endless.bytes(start, min(70_000, size - start))
+    with pytest.raises(PayloadError, match="no key here"):
+        bucket.store.verify(record)
+    if size:
+        obstore.put(bucket.store._bucket, record.location, stored[:-1] + bytes([stored[-1] ^ 1]))
+        with pytest.raises(DeliveryError) as told, store.open(replace(record, fingerprint=None)) as stream:
+            digest(stream)
+        assert source(told)
+    store.remove(record)
+    assert bucket.names() == []
 
 
 def test_it_is_read_in_any_order(bucket: Bucket) -> None:

@@ -54,7 +54,7 @@ def test_a_disk_that_fills_up_while_streaming(small_disk: Path) -> None:
 def test_a_file_that_cannot_fit_is_refused_before_its_first_byte(small_disk: Path) -> None:
     store = LocalStore(small_disk / "payloads")
     stream = io.BytesIO(bytes(8 * MIB))
-    with pytest.raises(PayloadError, match="bytes free; the file has 8388608"):
+    with pytest.raises(PayloadError, match="bytes free; the file needs 8388608"):
         store.put(stream, size_hint=8 * MIB)
     assert stream.tell() == 0
     assert left(store.root) == []

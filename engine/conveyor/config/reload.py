@@ -16,6 +16,7 @@ RESTART = (
     "broker",
     "payloads",
     "payload_options",
+    "payload_encryption",
     "key",
     "workers",
     "metrics",

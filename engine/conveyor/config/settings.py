@@ -309,10 +309,16 @@ class Settings(Options):
         "secret_access_key; account_name, account_key; service_account_key. What is missing comes from the "
         "environment (AWS_…, AZURE_…, GOOGLE_…). The URL's query takes the same names.",
     )
+    payload_encryption: bool = Field(
+        False,
+        description="Whether the bytes in `payloads` are encrypted, each file under a key of its own, which "
+        "`key` encrypts in the ledger. What was stored before stays as it is, and readable; files that were "
+        "submitted in place are never touched.",
+    )
     key: KeySettings = Field(
         default_factory=dict,  # validated, so that its relative path becomes absolute
         validate_default=True,
-        description="The key that encrypts secrets in the ledger.",
+        description="The key that encrypts secrets in the ledger, and the keys of encrypted payloads.",
     )
     workers: WorkersSettings = Field(WorkersSettings(), description="The processes and threads that deliver.")
     retention: RetentionSettings = Field(RetentionSettings(), description="What is removed, and when.")

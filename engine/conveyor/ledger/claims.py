@@ -94,6 +94,7 @@ _ROWS = (
         _D.held_since,
         _D.transformed,
         _D.next_attempt_at,
+        rows.RESULTS_KEY,
     )
     .select_from(deliveries)
     .join(jobs, jobs.c.id == _D.job_id)
@@ -304,7 +305,7 @@ def _take(
     for row in _due_rows(connection, want, room, now):
         counts, place = row[rows.WIDTH : rows.WIDTH + 7], row[rows.WIDTH + 7 :]
         ident, fence, attempt, cycle, failures, lost, throttled = counts
-        path, conflict, state, look, held, made, due = place
+        path, conflict, state, look, held, made, due, results_key = place
         job = rows.job_from(row)
         if meters is not None and not meters.take(want, job.payload.size):
             return
@@ -326,7 +327,7 @@ def _take(
             started_at=now,
             probe=probe,
             held_since=held,
-            transformed=rows.transformed_from(made),
+            transformed=rows.transformed_from(made, results_key),
             due_at=due,
         )
 

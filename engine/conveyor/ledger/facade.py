@@ -23,12 +23,13 @@ from conveyor.ledger.outcomes import Outcomes
 from conveyor.ledger.payloads import Payloads
 from conveyor.ledger.plugin_failures import PluginFailures
 from conveyor.ledger.retention import Retention
+from conveyor.ledger.schema import SEALED_PAYLOADS
 from conveyor.ledger.sealed import Sealed
 from conveyor.ledger.sqlite import SqliteDatabase
 from conveyor.ledger.states import States
 from conveyor.ledger.submissions import Submissions
 from conveyor.ledger.transformed import TransformResults
-from conveyor.ledger.versions import check, refuse_moved, upgrade
+from conveyor.ledger.versions import check, keep_out_older, refuse_moved, upgrade
 from conveyor.ledger.wakeups import Wakeups
 from conveyor.ledger.workers import Workers
 
@@ -71,6 +72,10 @@ class Ledger:
     def embedded(self) -> bool:
         """Whether it is a file on this machine rather than a server."""
         return isinstance(self.database, SqliteDatabase)
+
+    def expect_sealed_payloads(self) -> None:
+        """Keep programs out that would take payloads encrypted at rest for damaged ones. Idempotent."""
+        keep_out_older(self.database, SEALED_PAYLOADS)
 
     def close(self) -> None:
         """Release all connections. Idempotent."""

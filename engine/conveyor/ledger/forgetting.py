@@ -102,6 +102,8 @@ _ERASE_PAYLOADS = (
     .values(
         digests="{}",
         fingerprint=None,
+        # Without it, copies of the encrypted bytes tell nothing either, wherever they are.
+        sealed_key=None,
         # Where a submitter keeps a file in place says something of it; in the store a location says nothing.
         location=sa.case((_P.in_place, _P.id), else_=_P.location),
         state=sa.case(

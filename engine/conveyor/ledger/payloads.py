@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
@@ -66,10 +67,30 @@ _BEGIN = (
 )
 _ALL_REMOVING = sa.select(*rows.PAYLOAD_COLUMNS).where(_REMOVING).order_by(_P.id)
 _SOME_REMOVING = _ALL_REMOVING.where(_IDS)
-_FINISH = sa.update(payloads).where(_IDS, _REMOVING).values(state=PayloadState.REMOVED.value)
+_FINISH = sa.update(payloads).where(_IDS, _REMOVING).values(state=PayloadState.REMOVED.value, sealed_key=None)
 _KNOWN = sa.select(_P.location).where(
     _P.location.in_(sa.bindparam("locations", expanding=True)), _P.state != sa.literal_column("'removed'")
 )
+_STORED = (_PRESENT, sa.not_(_P.in_place))
+_SEALING = sa.select(sa.func.count(_P.sealed_key), sa.func.count() - sa.func.count(_P.sealed_key)).where(
+    *_STORED
+)
+_OLDEST_KEY = sa.select(_P.sealed_key).where(*_STORED, _P.sealed_key.is_not(None)).order_by(_P.id).limit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """Of the payloads in the store, which are encrypted at rest.
+
+    Attributes:
+        sealed: How many are.
+        plain: How many are not.
+        oldest: The encrypted data key of the oldest that is, the likeliest to lie under a key that is gone.
+    """
+
+    sealed: int
+    plain: int
+    oldest: bytes | None = field(repr=False)
 
 
 class Payloads:
@@ -114,10 +135,17 @@ class Payloads:
             return [rows.payload_from(row) for row in connection.execute(_ALL_REMOVING)]
 
     def finish_removal(self, ids: Sequence[str]) -> None:
-        """The bytes are gone: removing → removed."""
+        """The bytes are gone, and with them the data key of encrypted ones: removing → removed."""
         with self._database.write() as connection:
             for some in chunks(sorted(ids)):
                 connection.execute(_FINISH, {"ids": some})
+
+    def sealing(self) -> Sealing:
+        """How many payloads of the store are encrypted, how many are not, and a data key to try."""
+        with self._database.read() as connection:
+            sealed, plain = connection.execute(_SEALING).one()
+            oldest = connection.execute(_OLDEST_KEY).scalar()
+        return Sealing(sealed, plain, None if oldest is None else bytes(oldest))
 
     def known(self, locations: Collection[str]) -> set[str]:
         """Those locations that a payload row still speaks for; files elsewhere are orphans."""

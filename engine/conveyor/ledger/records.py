@@ -68,8 +68,10 @@ class PayloadRecord:
     size: int
     digests: Mapping[str, str]
     fingerprint: str | None = None
-    """``size:mtime_ns:inode`` of an in-place file at submission."""
+    """``size:mtime_ns:inode`` of an in-place file at submission; an object's version in a bucket."""
     state: PayloadState = PayloadState.PRESENT
+    sealed_key: bytes | None = field(default=None, repr=False)
+    """The key that its bytes are encrypted with in the store, encrypted itself; None: they are not."""
 
 
 @dataclass(frozen=True, slots=True)

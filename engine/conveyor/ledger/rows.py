@@ -73,6 +73,7 @@ JOB_COLUMNS: tuple[sa.ColumnElement[Any], ...] = (
     payloads.c.digests,
     payloads.c.fingerprint,
     payloads.c.state,
+    payloads.c.sealed_key,
 )
 """What a query must select, in this order and first, for :func:`job_from`."""
 
@@ -83,10 +84,22 @@ PAYLOAD_COLUMNS = JOB_COLUMNS[13:]
 
 def payload_from(row: Sequence[Any]) -> PayloadRecord:
     """Read ``PAYLOAD_COLUMNS``."""
-    ident, location, in_place, size, digests, fingerprint, state = row
+    ident, location, in_place, size, digests, fingerprint, state, sealed_key = row
     return PayloadRecord(
-        ident, location, bool(in_place), size, load_map(digests), fingerprint, PayloadState(state)
+        ident,
+        location,
+        bool(in_place),
+        size,
+        load_map(digests),
+        fingerprint,
+        PayloadState(state),
+        _bytes(sealed_key),
     )
+
+
+def _bytes(value: Any) -> bytes | None:
+    """What the driver gives for a binary column."""
+    return None if value is None else bytes(value)
 
 
 def job_from(row: Sequence[Any]) -> JobRecord:
@@ -120,6 +133,7 @@ def payload_row(payload: PayloadRecord) -> dict[str, Any]:
         "size": payload.size,
         "digests": _encode(dict(payload.digests)),
         "fingerprint": payload.fingerprint,
+        "sealed_key": payload.sealed_key,
     }
 
 
@@ -143,20 +157,29 @@ def job_row(job: JobRecord) -> dict[str, Any]:
 
 
 def dump_transformed(made: Transformed) -> str:
-    """What transforms made, as JSON text."""
+    """What transforms made, as JSON text. The result's data key stays in its own row, where keys rotate."""
     payload = None if made.payload is None else payload_row(made.payload)
+    if payload is not None:
+        del payload["sealed_key"]
     return _encode({"by": list(made.by), "payload": payload, "media_type": made.media_type})
 
 
-def transformed_from(text: str | None) -> Transformed | None:
-    """What :func:`dump_transformed` wrote; None for none."""
+def transformed_from(text: str | None, sealed_key: Any) -> Transformed | None:
+    """What :func:`dump_transformed` wrote, and ``RESULTS_KEY``; None for none."""
     if text is None:
         return None
     found = json.loads(text)
     payload = found["payload"]
     if payload is not None:
-        payload = PayloadRecord(**{**payload, "digests": json.loads(payload["digests"])})
+        payload = PayloadRecord(
+            **{**payload, "digests": json.loads(payload["digests"]), "sealed_key": _bytes(sealed_key)}
+        )
     return Transformed(tuple(found["by"]), payload, found["media_type"])
+
+
+_made = payloads.alias("made")
+RESULTS_KEY = sa.select(_made.c.sealed_key).where(_made.c.id == deliveries.c.payload_id).scalar_subquery()
+"""Of a delivery: the data key of what its transforms made."""
 
 
 # A delivery -------------------------------------------------------------------------------------------------
@@ -194,7 +217,7 @@ _DELIVERY_COLUMNS = tuple(
 )
 
 SELECT_DELIVERIES = (
-    sa.select(*JOB_COLUMNS, *_DELIVERY_COLUMNS)
+    sa.select(*JOB_COLUMNS, *_DELIVERY_COLUMNS, RESULTS_KEY)
     .select_from(deliveries)
     .join(jobs, jobs.c.id == deliveries.c.job_id)
     .join(payloads, payloads.c.id == jobs.c.payload_id)
@@ -209,7 +232,7 @@ def delivery_from(row: Sequence[Any]) -> DeliveryRecord:
     values[16] = values[16] and ConflictPolicy(values[16])
     values[19] = load(values[19])
     values[21] = values[21] and ErrorKind(values[21])
-    values[25] = transformed_from(values[25])
+    values[25] = transformed_from(values[25], values.pop())
     values.append(job_from(row))
     return DeliveryRecord(*values)
 

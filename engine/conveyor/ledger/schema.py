@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0011"
+HEAD = "0012"
 """The newest migration; what :func:`conveyor.ledger.open_ledger` expects to find."""
 
 OLDEST = "0009"
@@ -19,6 +19,9 @@ OLDEST = "0009"
 A migration expands: a new table, a new column that is nullable or has a default, an index. What it makes
 superfluous is contracted by a later release, which raises this to the first program that does not use it.
 """
+
+SEALED_PAYLOADS = "0012"
+"""The oldest program that reads payloads which are encrypted at rest; an older one takes them for damaged."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -62,6 +65,7 @@ payloads = sa.Table(
     _text("digests", null=False),
     _text("fingerprint"),
     sa.Column("state", sa.Text, nullable=False, server_default="present"),
+    sa.Column("sealed_key", sa.LargeBinary),
     sa.CheckConstraint("state IN ('present', 'removing', 'removed')", name="state"),
     _partial("ix_payloads_location", "location", where="state <> 'removed'"),
     _partial("ix_payloads_removing", "id", where="state = 'removing'"),

@@ -16,7 +16,7 @@ from conveyor.errors import LedgerError
 from conveyor.keyring import Keyring
 from conveyor.ledger.database import Database
 from conveyor.ledger.memory import need
-from conveyor.ledger.schema import cleanups, connections, deliveries, documents, memory
+from conveyor.ledger.schema import cleanups, connections, deliveries, documents, memory, payloads
 
 BATCH = 200
 """Values changed in one transaction."""
@@ -27,6 +27,7 @@ SEALED: dict[str, sa.Column[Any]] = {
     "memory": memory.c.value,
     "saved states": deliveries.c.state,
     "cleanups": cleanups.c.state,
+    "payload keys": payloads.c.sealed_key,
 }
 """By what people call them."""
 

@@ -80,7 +80,7 @@ def upgrade(database: Database) -> str:
             create(connection)
         elif found != HEAD:
             run_migrations(connection)
-            upsert(connection, meta, [{"key": OLDEST_PROGRAM, "value": OLDEST}])
+            _raise_floor(connection, OLDEST)
     return HEAD
 
 
@@ -91,6 +91,26 @@ def serves(database: Database, found: str | None) -> bool:
     with database.read() as connection:
         oldest = connection.execute(_OLDEST_PROGRAM).scalar()
     return oldest is not None and oldest <= HEAD
+
+
+def keep_out_older(database: Database, oldest: str) -> None:
+    """From now on refuse the ledger to programs older than ``oldest``; those that have it open stay.
+
+    Args:
+        database: The ledger's.
+        oldest: The ``HEAD`` of the oldest program that may still open it.
+    """
+    with database.read() as connection:
+        if (connection.execute(_OLDEST_PROGRAM).scalar() or "") >= oldest:
+            return
+    with database.write(durable=True) as connection:
+        _raise_floor(connection, oldest)
+
+
+def _raise_floor(connection: sa.Connection, oldest: str) -> None:
+    """Whoever asks for more prevails."""
+    found = connection.execute(_OLDEST_PROGRAM).scalar() or ""
+    upsert(connection, meta, [{"key": OLDEST_PROGRAM, "value": max(found, oldest)}])
 
 
 def refuse_moved(database: Database) -> None:

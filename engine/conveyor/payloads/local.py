@@ -26,7 +26,8 @@ from conveyor.ledger.records import PayloadRecord
 from conveyor.payloads import inplace
 from conveyor.payloads.digests import Readable
 from conveyor.payloads.problems import FORBIDDEN, GONE, payload_error, store_errors
-from conveyor.payloads.reader import PayloadFile, buffered, source_error
+from conveyor.payloads.reader import BUFFER, PayloadFile, source_error
+from conveyor.payloads.sealing import PayloadKeys, as_stored, opened
 from conveyor.payloads.sweep import sweep
 from conveyor.payloads.watched import fingerprint
 from conveyor.payloads.writing import Staged, publish, stage, sync_folder
@@ -49,11 +50,13 @@ class LocalStore:
     Args:
         root: The folder; made with the first payload.
         clock: Stamps the payloads' ids.
+        keys: Encrypt what is stored, where they are to, and decrypt what was.
     """
 
-    def __init__(self, root: Path, *, clock: Clock | None = None) -> None:
+    def __init__(self, root: Path, *, clock: Clock | None = None, keys: PayloadKeys | None = None) -> None:
         self.root = Path(os.path.abspath(root))
         self._clock = clock or SystemClock()
+        self._keys = keys or PayloadKeys()
         self._prepared = False
         self._verified: dict[tuple[str, str], str] = {}
 
@@ -91,9 +94,10 @@ class LocalStore:
     ) -> Staged:
         """The first half of :meth:`put`: written, not yet durable; each holds a file descriptor open."""
         self._prepare()
-        if size_hint is not None and size_hint > (free := self.free_space):
+        needed = None if size_hint is None else self._keys.stored_size(size_hint)
+        if needed is not None and needed > (free := self.free_space):
             raise PayloadError(
-                f"the payload store {self.root} has {free} bytes free; the file has {size_hint}",
+                f"the payload store {self.root} has {free} bytes free; the file needs {needed}",
                 cure="free some space, or set 'payloads:' to a folder on a larger disk",
             )
         identifier = ids.new("pay", self._clock)
@@ -105,6 +109,7 @@ class LocalStore:
             digests=digests,
             size_hint=size_hint,
             progress=progress,
+            sealer=self._keys.sealer(identifier),
         )
 
     def publish(self, staged: Sequence[Staged]) -> None:
@@ -130,19 +135,21 @@ class LocalStore:
         Raises:
             DeliveryError: SOURCE: the payload is gone, shorter or longer, or changed; also later, from
                 reading it.
-            PayloadError: The store itself cannot be reached; worth trying again later.
+            PayloadError: The store itself cannot be reached, or the key is missing; worth trying again later.
         """
+        chunks = self._keys.opener(record)
         path = self._path(record)
         fd = self._open_fd(record, path)
         try:
             mtime = self._checked(fd, record)
+            size = as_stored(record).size
             raw = PayloadFile(
-                fd, size=record.size, path=path, root=self.root, in_place=record.in_place, mtime_ns=mtime
+                fd, size=size, path=path, root=self.root, in_place=record.in_place, mtime_ns=mtime
             )
         except BaseException:
             os.close(fd)
             raise
-        return buffered(raw, record.size)
+        return opened(raw, chunks, record, max(4096, min(BUFFER, record.size)))
 
     def verify(self, record: PayloadRecord) -> None:
         """Check before an attempt that the payload is what was submitted.
@@ -151,8 +158,9 @@ class LocalStore:
 
         Raises:
             DeliveryError: SOURCE: gone or changed.
-            PayloadError: The store itself cannot be reached.
+            PayloadError: The store itself cannot be reached, or the key is missing.
         """
+        self._keys.opener(record)
         path = self._path(record)
         if not record.in_place:
             self._same_size(self._status(record, path), record)
@@ -254,9 +262,10 @@ class LocalStore:
         return status.st_mtime_ns
 
     def _same_size(self, status: os.stat_result, record: PayloadRecord) -> None:
-        if status.st_size != record.size:
+        size = as_stored(record).size
+        if status.st_size != size:
             raise source_error(
-                f"the payload {record.id} has {status.st_size} bytes in the store, not {record.size}",
+                f"the payload {record.id} has {status.st_size} bytes in the store, not {size}",
                 in_place=False,
             )
 

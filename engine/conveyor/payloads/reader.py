@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from conveyor.contract import DeliveryError, ErrorKind
 from conveyor.payloads.problems import payload_error
 
-_BUFFER = 128 * 1024
+BUFFER = 128 * 1024
+"""Bytes read at once where a reader asks for few."""
 
 
 def source_error(message: str, *, in_place: bool) -> DeliveryError:
@@ -110,8 +110,3 @@ class PayloadFile(io.RawIOBase):
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError("I/O operation on a closed payload")
-
-
-def buffered(raw: PayloadFile, size: int) -> BinaryIO:
-    """The stream that connectors get: C speed for small reads, straight through for large ones."""
-    return cast(BinaryIO, io.BufferedReader(raw, buffer_size=max(4096, min(_BUFFER, size))))

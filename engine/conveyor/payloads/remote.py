@@ -12,14 +12,13 @@ A removal is the ledger's ``removing`` first and the deletion afterwards, as in 
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from conveyor import ids
 from conveyor.clock import Clock, SystemClock
@@ -28,8 +27,9 @@ from conveyor.ledger.records import PayloadRecord
 from conveyor.payloads.bucket import bucket_errors
 from conveyor.payloads.digests import Digests, Readable, pieces
 from conveyor.payloads.local import LocalStore, location_of
-from conveyor.payloads.reader import source_error
+from conveyor.payloads.reader import BUFFER, source_error
 from conveyor.payloads.remote_file import RemoteFile, refused
+from conveyor.payloads.sealing import PayloadKeys, as_stored, opened
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -69,10 +69,19 @@ class RemoteStore:
         bucket: obstore's client, below the prefix.
         name: The bucket as people know it.
         clock: Stamps the payloads' ids.
+        keys: Encrypt what is stored, where they are to, and decrypt what was.
     """
 
-    def __init__(self, bucket: ObjectStore, name: str, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        bucket: ObjectStore,
+        name: str,
+        *,
+        clock: Clock | None = None,
+        keys: PayloadKeys | None = None,
+    ) -> None:
         self.name = name
+        self._keys = keys or PayloadKeys()
         self._bucket = bucket
         self._clock = clock or SystemClock()
         # A file in place lies where its submitter has it, whatever the store is.
@@ -106,11 +115,19 @@ class RemoteStore:
         identifier = ids.new("pay", self._clock)
         location = location_of(identifier)
         hashes = Digests(digests)
-        chunks = pieces(stream, hashes, size_hint=size_hint, progress=progress)
+        plain = _Counted(pieces(stream, hashes, size_hint=size_hint, progress=progress))
+        sealer = self._keys.sealer(identifier)
+        expected = self._keys.stored_size(size_hint or 0)
         with self._uploading():
-            size, tag = self._upload(location, chunks, size_hint)
+            tag = self._upload(location, plain if sealer is None else sealer.each(plain), expected)
         record = PayloadRecord(
-            identifier, location, in_place=False, size=size, digests=hashes.hex(), fingerprint=tag
+            identifier,
+            location,
+            in_place=False,
+            size=plain.total,
+            digests=hashes.hex(),
+            fingerprint=tag,
+            sealed_key=None if sealer is None else sealer.sealed_key,
         )
         staged = StagedObject(record, self._bucket)
         try:
@@ -137,27 +154,29 @@ class RemoteStore:
 
         Raises:
             DeliveryError: SOURCE: the payload is gone or changed; also later, from reading it.
-            PayloadError: The store itself cannot be reached; also later. Worth trying again.
+            PayloadError: The store itself cannot be reached, also later, or the key is missing. Worth trying
+                again.
         """
         if record.in_place:
             return self._in_place.open(record)
-        raw = RemoteFile(self._bucket, record, self.name)
-        return cast(BinaryIO, io.BufferedReader(raw, buffer_size=128 * 1024))
+        chunks = self._keys.opener(record)
+        return opened(RemoteFile(self._bucket, as_stored(record), self.name), chunks, record, BUFFER)
 
     def verify(self, record: PayloadRecord) -> None:
         """Check before an attempt that the object is the one that was submitted: size and version.
 
         Raises:
             DeliveryError: SOURCE: gone or changed.
-            PayloadError: The store itself cannot be reached.
+            PayloadError: The store itself cannot be reached, or the key is missing.
         """
         if record.in_place:
             self._in_place.verify(record)
             return
-        found = self._head(record)
-        if found["size"] != record.size:
+        self._keys.opener(record)
+        found, size = self._head(record), as_stored(record).size
+        if found["size"] != size:
             raise source_error(
-                f"the payload {record.id} has {found['size']} bytes in the store, not {record.size}",
+                f"the payload {record.id} has {found['size']} bytes in the store, not {size}",
                 in_place=False,
             )
         if record.fingerprint is not None and found["e_tag"] != record.fingerprint:
@@ -212,35 +231,32 @@ class RemoteStore:
                 f"the payload store {self.name} does not exist: {error}", cure="create the bucket"
             ) from None
 
-    def _upload(
-        self, location: str, chunks: Iterator[bytes], size_hint: int | None
-    ) -> tuple[int, str | None]:
-        """One request for what fits into a part, a multipart upload for more."""
+    def _upload(self, location: str, chunks: Iterator[bytes], expected: int) -> str | None:
+        """One request for what fits into a part, a multipart upload for more; the object's version."""
         import obstore
 
-        part = max(PART, -(-(size_hint or 0) // _PARTS))
-        counted = _Counted(chunks)
+        part = max(PART, -(-expected // _PARTS))
         first = bytearray()
-        for chunk in counted:
+        for chunk in chunks:
             first += chunk
             if len(first) >= part:
                 break
         else:
             answer = obstore.put(self._bucket, location, bytes(first), use_multipart=False)
-            return counted.total, answer["e_tag"]
-        source = itertools.chain([bytes(first)], counted)
+            return answer["e_tag"]
+        source = itertools.chain([bytes(first)], chunks)
         del first
         answer = obstore.put(
             self._bucket, location, source, use_multipart=True, chunk_size=part, max_concurrency=_TOGETHER
         )
-        return counted.total, answer["e_tag"]
+        return answer["e_tag"]
 
     def _compare(self, record: PayloadRecord) -> None:
         """Hold what the store says it has against what was sent."""
-        size = self._head(record)["size"]
-        if size != record.size:
+        held, size = self._head(record)["size"], as_stored(record).size
+        if held != size:
             raise PayloadError(
-                f"the payload store {self.name} holds {size} of {record.size} bytes", cure="submit it again"
+                f"the payload store {self.name} holds {held} of {size} bytes", cure="submit it again"
             )
 
     def _head(self, record: PayloadRecord) -> Any:

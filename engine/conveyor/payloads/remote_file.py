@@ -26,11 +26,12 @@ class RemoteFile(io.RawIOBase):
     """Reads an object through streams of ranges; a seek begins another stream.
 
     Whoever reads from the beginning to the end gets the last byte only if all of them have the digest that
-    was submitted. Every range is asked for under the object's version (``If-Match``).
+    was submitted; encrypted bytes are judged where they are decrypted. Every range is asked for under the
+    object's version (``If-Match``).
 
     Args:
         bucket: Where.
-        record: What.
+        record: What, with its size in the store.
         name: The store's, for messages.
     """
 
@@ -95,7 +96,7 @@ class RemoteFile(io.RawIOBase):
         super().close()
 
     def _verify(self, data: memoryview) -> None:
-        if self._hashed != self._position:
+        if self._record.sealed_key is not None or self._hashed != self._position:
             return  # read in parts, in whatever order: size and version have to do
         self._hash.update(data)
         self._hashed += len(data)

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Protocol
 from conveyor.clock import Clock
 from conveyor.ledger.records import PayloadRecord
 from conveyor.payloads.digests import Readable
+from conveyor.payloads.sealing import PayloadKeys
 
 
 class Held(Protocol):
@@ -68,6 +69,7 @@ def open_store(
     clock: Clock,
     ca_bundle: Path | None = None,
     proxy: str | None = None,
+    keys: PayloadKeys | None = None,
 ) -> PayloadStore:
     """The store of a config.
 
@@ -77,6 +79,7 @@ def open_store(
         clock: Stamps the payloads' ids.
         ca_bundle: Certificate authorities to trust, for a bucket.
         proxy: HTTP proxy, for a bucket.
+        keys: Encrypt and decrypt; None: nothing is encrypted, and what is cannot be read.
 
     Raises:
         PayloadError: The library for buckets is missing, or an option means nothing.
@@ -84,9 +87,9 @@ def open_store(
     if isinstance(where, Path):
         from conveyor.payloads.local import LocalStore
 
-        return LocalStore(where, clock=clock)
+        return LocalStore(where, clock=clock, keys=keys)
     from conveyor.payloads.bucket import open_bucket
     from conveyor.payloads.remote import RemoteStore
 
     bucket, name = open_bucket(where, options, ca_bundle=ca_bundle, proxy=proxy)
-    return RemoteStore(bucket, name, clock=clock)
+    return RemoteStore(bucket, name, clock=clock, keys=keys)

@@ -13,6 +13,7 @@ from typing import Final
 from conveyor.ledger.records import PayloadRecord
 from conveyor.payloads.digests import Digests, Readable, pump
 from conveyor.payloads.problems import store_errors
+from conveyor.payloads.sealing import Sealer
 
 _SYNC_THREADS: Final = 8
 """fsyncs that run together share a commit of the file system's journal."""
@@ -51,8 +52,9 @@ def stage(
     digests: Collection[str],
     size_hint: int | None,
     progress: Callable[[int], object] | None,
+    sealer: Sealer | None,
 ) -> Staged:
-    """Stream a source into a temporary file of the store.
+    """Stream a source into a temporary file of the store, through ``sealer`` where there is one.
 
     Raises:
         PayloadError: The store refuses (full, read-only …); nothing is left.
@@ -66,14 +68,24 @@ def stage(
     record = PayloadRecord(identifier, location, in_place=False, size=0, digests={})
     staged = Staged(record, temporary, final, fd)
     try:
-        size = pump(
-            stream, lambda chunk: write_all(fd, chunk, root), hashes, size_hint=size_hint, progress=progress
-        )
+        size = pump(stream, _sink(fd, root, sealer), hashes, size_hint=size_hint, progress=progress)
+        if sealer is not None:
+            write_all(fd, memoryview(sealer.finish()), root)
+        key = None if sealer is None else sealer.sealed_key
     except BaseException:
         staged.discard()
         raise
-    staged.record = PayloadRecord(identifier, location, in_place=False, size=size, digests=hashes.hex())
+    staged.record = PayloadRecord(
+        identifier, location, in_place=False, size=size, digests=hashes.hex(), sealed_key=key
+    )
     return staged
+
+
+def _sink(fd: int, root: Path, sealer: Sealer | None) -> Callable[[memoryview], None]:
+    """What takes the submitted bytes."""
+    if sealer is None:
+        return lambda chunk: write_all(fd, chunk, root)
+    return lambda chunk: write_all(fd, memoryview(sealer.update(chunk)), root)
 
 
 def publish(root: Path, staged: Sequence[Staged]) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conveyor.clock import SECOND, SystemClock, micros
-from conveyor.errors import ConfigError, ConveyorError
+from conveyor.errors import ConfigError, ConveyorError, LedgerError
 from conveyor.status.reasons import SIGN_IN
 
 if TYPE_CHECKING:
@@ -221,6 +221,23 @@ def _payloads(installation: Installation) -> Iterator[Finding]:
         yield ok("payloads", "the payload store can be written and read from here")
     else:
         yield error("payloads", "the payload store gives back other bytes", "check its disk or service")
+    yield from _sealing(installation)
+
+
+def _sealing(installation: Installation) -> Iterator[Finding]:
+    """Whether payloads are encrypted at rest, and whether the keys here decrypt them."""
+    found = installation.ledger.payloads.sealing()
+    if installation.config.settings.payload_encryption:
+        key = installation.keyring.key_id
+        message = f"new payloads are encrypted at rest, under key {key}"
+    else:
+        message = "new payloads are not encrypted at rest (`payload_encryption`)"
+    yield ok("payloads", f"{message}; in the store: {found.sealed} encrypted, {found.plain} not")
+    if found.oldest is not None:
+        try:
+            installation.keyring.decrypt(found.oldest)
+        except LedgerError as problem:
+            yield error("payloads", "no key here decrypts the oldest encrypted payload", problem.cure or "")
 
 
 def _disks(installation: Installation) -> Iterator[Finding]:

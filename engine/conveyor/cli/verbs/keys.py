@@ -10,10 +10,14 @@ from conveyor.cli import filters, session
 
 HELP = """Put everything secret in the ledger under the newest key, while the workers go on.
 
+Encrypted payloads have keys of their own, which lie in the ledger: these are put under the newest key, their
+files are left as they are.
+
 With --new-key a key is made first and put in front of the others in the key file; workers that use this very
 file notice by themselves. Where machines have files of their own, or the key comes from the environment, put
 the new key behind the old ones on every machine, restart the workers, then put it in front and run this verb.
-Once it has ended, the older keys may be removed. With a wrong key nothing is touched.
+Run it once more before the older keys are removed: a process may have stored something under one meanwhile.
+With a wrong key nothing is touched.
 """
 
 _EXAMPLES = filters.examples("conveyor keys rotate", "conveyor keys rotate --new-key")
@@ -22,7 +26,7 @@ _EXAMPLES = filters.examples("conveyor keys rotate", "conveyor keys rotate --new
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     keys = typer.Typer(
-        help="The keys that encrypt what is secret in the ledger.", no_args_is_help=True, epilog=_EXAMPLES
+        help="The keys that encrypt secrets and payloads.", no_args_is_help=True, epilog=_EXAMPLES
     )
     keys.command("rotate", help=HELP, epilog=_EXAMPLES)(rotate)
     app.add_typer(keys, name="keys")
@@ -49,4 +53,4 @@ def rotate(
     typer.echo(f"everything secret lies under key {key_id}: {total} values changed")
     if total:
         typer.echo(f"changed: {kinds}")
-        typer.echo("the older keys are not needed any more, except for backups from before")
+        typer.echo("once this finds nothing more to change, only backups from before need the older keys")
