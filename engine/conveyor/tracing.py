@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
@@ -110,6 +110,8 @@ class Traced:
 
 
 NOTHING: Final = Traced()
+_NO_ATTEMPT: Final = nullcontext(NOTHING)
+_NO_PHASE: Final = nullcontext()
 
 
 def submitting() -> Traced:
@@ -122,12 +124,13 @@ def submitting() -> Traced:
     return Traced(_tracer().start_span("conveyor.submit", kind=SpanKind.PRODUCER, attributes=attributes))
 
 
-@contextmanager
-def attempting(claim: Claimed, destination_type: str) -> Iterator[Traced]:
+def attempting(claim: Claimed, destination_type: str) -> AbstractContextManager[Traced]:
     """An attempt's span, current within the block: a child of its submission's, whatever process that was."""
-    if API not in sys.modules:
-        yield NOTHING
-        return
+    return _attempting(claim, destination_type) if API in sys.modules else _NO_ATTEMPT
+
+
+@contextmanager
+def _attempting(claim: Claimed, destination_type: str) -> Iterator[Traced]:
     from opentelemetry.trace import SpanKind, use_span
 
     span = _tracer().start_span(
@@ -145,12 +148,13 @@ def attempting(claim: Claimed, destination_type: str) -> Iterator[Traced]:
             raise
 
 
-@contextmanager
-def phase(name: str) -> Iterator[None]:
+def phase(name: str) -> AbstractContextManager[None]:
     """A part of the current attempt, as a span of its own below it."""
-    if API not in sys.modules:
-        yield
-        return
+    return _phase(name) if API in sys.modules else _NO_PHASE
+
+
+@contextmanager
+def _phase(name: str) -> Iterator[None]:
     from opentelemetry.trace import SpanKind, get_current_span, use_span
 
     if not get_current_span().is_recording():
