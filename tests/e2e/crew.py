@@ -67,6 +67,16 @@ class Crew:
         self.processes[number].wait()
         self.processes[number] = self._start(number)
 
+    def revive(self) -> int:
+        """Start those again that have ended by themselves, as a supervisor does; how many.
+
+        A verb ends with an error when its ledger cannot be reached at the start.
+        """
+        ended = [number for number, process in enumerate(self.processes) if process.poll() is not None]
+        for number in ended:
+            self.processes[number] = self._start(number)
+        return len(ended)
+
     def freeze(self, number: int) -> None:
         """SIGSTOP."""
         os.killpg(self.processes[number].pid, signal.SIGSTOP)
@@ -84,6 +94,7 @@ class Crew:
         """End all in good order, each as soon as it is far enough to take SIGTERM as an order."""
 
         def heed() -> bool:
+            self.revive()
             known = {worker.pid for worker in serving(installation.ledger.workers.all(), 0)}
             engines = {process.pid for process in self.processes[:ENGINES]}
             ringing = all("dispatching" in self.said(n) for n in range(ENGINES, len(self.posts)))

@@ -143,6 +143,11 @@ class Carrying:
         if action.end is not None:
             self._ending.append((time.monotonic() + fault.lasts, action.end, fault.victim))
 
+    def revive(self) -> None:
+        """What the supervisor of a machine does."""
+        if ended := self.crew.revive():
+            self.done.counts["started again: the ledger was away at its start"] += ended
+
     def end_due(self) -> bool:
         """End what is due to end; whether anything still lasts."""
         now = time.monotonic()
@@ -228,6 +233,7 @@ def run(
         def settled() -> bool:
             nonlocal looked
             lasting = carrying.end_due()
+            carrying.revive()
             while left and time.monotonic() - began >= left[0].at:
                 fault = left.pop(0)
                 carrying.carry_out(fault, known[fault.what])
