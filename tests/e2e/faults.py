@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -119,8 +120,8 @@ class Carrying:
         self.chance = random.Random(f"{seed}/orders")
         self.done = Done()
         self.crew = Crew(place, posts)
-        self._ending: list[tuple[float, Callable[[int], object], int]] = []
-        self._refused: list[Callable[[], None]] = []
+        self._ending: list[threading.Timer] = []
+        self._waiting: list[Callable[[], None]] = []
 
     def actions(self) -> dict[str, Action]:
         """What is done to processes, and what an operator does."""
@@ -141,31 +142,35 @@ class Carrying:
         self.done.counts[fault.what] += 1
         action.begin(fault.victim)
         if action.end is not None:
-            self._ending.append((time.monotonic() + fault.lasts, action.end, fault.victim))
+            # On its own: an order may wait for what a frozen process holds, SQLite's write lock for one.
+            timer = threading.Timer(fault.lasts, action.end, (fault.victim,))
+            timer.daemon = True
+            timer.start()
+            self._ending.append(timer)
 
     def revive(self) -> None:
         """What the supervisor of a machine does."""
         if ended := self.crew.revive():
             self.done.counts["started again: the ledger was away at its start"] += ended
 
-    def end_due(self) -> bool:
-        """End what is due to end; whether anything still lasts."""
-        now = time.monotonic()
-        due = [each for each in self._ending if each[0] <= now]
-        self._ending = [each for each in self._ending if each[0] > now]
-        for _, end, victim in due:
-            end(victim)
-        refused, self._refused = self._refused, []
-        for order in refused:
+    def lasting(self) -> bool:
+        """Whether a fault still lasts or an order waits for the ledger; such orders are tried again."""
+        self._ending = [timer for timer in self._ending if timer.is_alive()]
+        waiting, self._waiting = self._waiting, []
+        for order in waiting:
             self.order(order)
-        return bool(self._ending or self._refused)
+        return bool(self._ending or self._waiting)
+
+    def order_soon(self, order: Callable[[], None]) -> None:
+        """The same from another thread."""
+        self._waiting.append(order)
 
     def order(self, order: Callable[[], None]) -> None:
         """An operator's order; again later when the ledger is away."""
         try:
             order()
         except LedgerError:
-            self._refused.append(order)
+            self._waiting.append(order)
 
     def submit(self, number: int, count: int) -> None:
         """An application hands over ``count`` files, from that number on."""
@@ -232,7 +237,7 @@ def run(
 
         def settled() -> bool:
             nonlocal looked
-            lasting = carrying.end_due()
+            lasting = carrying.lasting()
             carrying.revive()
             while left and time.monotonic() - began >= left[0].at:
                 fault = left.pop(0)

@@ -99,7 +99,7 @@ class Stage:
     def empty(self, carrying: Carrying) -> None:
         """An operator has made room and says so."""
         self._filler.unlink(missing_ok=True)
-        carrying.order(partial(carrying.resume, "sftp"))
+        carrying.order_soon(partial(carrying.resume, "sftp"))
 
 
 @contextmanager
