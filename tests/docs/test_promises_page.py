@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
+from conveyor.testing import Bench, Observer
 from conveyor.testing.suite.promises import PAGE, PROMISES, broken
 
 ROOT = Path(__file__).parents[2]
@@ -14,7 +16,17 @@ ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| .+ \|$", re.MULTILINE)
 
 
 def test_the_page_has_every_promise_in_the_words_of_the_suite() -> None:
-    assert dict(ROW.findall((ROOT / PAGE).read_text())) == PROMISES
+    promises, _, _ = (ROOT / PAGE).read_text().partition("## The bench")
+    assert dict(ROW.findall(promises)) == PROMISES
+
+
+def test_the_page_has_all_that_a_bench_takes_and_an_observer_does() -> None:
+    _, _, bench = (ROOT / PAGE).read_text().partition("## The bench")
+    arguments, _, methods = bench.partition("An observer is")
+    named = re.findall(r"^\| `(\w+)", arguments, re.MULTILINE)
+    assert sorted(named) == sorted(field.name for field in dataclasses.fields(Bench))
+    public = [name for name in vars(Observer) if not name.startswith("_")]
+    assert sorted(re.findall(r"^\| `(\w+)\(", methods, re.MULTILINE)) == sorted(public)
 
 
 @pytest.mark.parametrize("promise", PROMISES)

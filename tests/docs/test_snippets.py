@@ -29,7 +29,7 @@ LOADED = {"yaml", "json", "toml"}
 WORDS = {
     "bash": {"exit"},
     "console": {"exit"},
-    "python": {"continues"},
+    "python": {"continues", "file"},
     "yaml": {"file", "under", "refused"},
 }
 SECONDS = 90
@@ -164,10 +164,12 @@ def run_page(page: list[Block], folder: Path) -> None:
     program = ""
     for found in page:
         wanted = int(found.words.get("exit", "0"))
-        if found.language == "yaml" and "file" in found.words:
+        if "file" in found.words:
             target = folder / found.words["file"]
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(found.text)
+        if found.language == "python" and "file" in found.words:
+            continue
         if found.not_run is not None or found.language not in RUN:
             continue
         if found.language == "python":
