@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import ast
+import email
+import email.policy
+import json
 import re
+import signal
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiosmtpd.controller import Controller
+from e2e.kit import until
 
 import conveyor
+from conveyor.testing import free_port
 
 from .conftest import make_environment, run
 
@@ -93,3 +102,99 @@ def test_a_plugin_passes_its_own_tests(plugin: Path, plugged: Environment, tmp_p
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert promised(report.read_text()) == promised((plugin / "README.md").read_text()), report.read_text()
+
+
+# --- together -------------------------------------------------------------------------------------------
+
+
+def segment(code: int, body: bytes) -> bytes:
+    return bytes([0xFF, code]) + (len(body) + 2).to_bytes(2, "big") + body
+
+
+def picture(name: str) -> tuple[bytes, bytes]:
+    """A JPEG that tells where it was taken, and what is left of it without that."""
+    data = segment(0xDB, bytes(65)) + segment(0xDA, b"\x01\x01\x00\x00\x3f\x00") + name.encode() * 9000
+    place = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x>a secret place</x>")
+    return b"\xff\xd8" + place + data + b"\xff\xd9", b"\xff\xd8" + data + b"\xff\xd9"
+
+
+class Mailbox:
+    """Keeps the attachments that a mail server is handed."""
+
+    def __init__(self) -> None:
+        self.attachments: list[bytes] = []
+
+    async def handle_DATA(self, server: object, session: object, envelope: Any) -> str:
+        mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        self.attachments += [part.get_content() for part in mail.iter_attachments()]
+        return "250 OK"
+
+
+@contextmanager
+def engine(plugged: Environment, folder: Path, end: signal.Signals) -> Iterator[None]:
+    """``conveyor run`` with the plugins, ended by a signal."""
+    environ = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"}
+    environ["CONVEYOR_INBOX"] = str(folder / "inbox.toml")
+    with (folder / "engine.log").open("a") as log:
+        process = subprocess.Popen(
+            [plugged.folder / "bin" / "conveyor", "run", "--processes", "1"],
+            cwd=folder, env=environ, stdout=log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            yield
+            process.send_signal(end)
+            code = process.wait(30)
+        finally:
+            process.kill()
+            process.wait()
+    assert code == (0 if end is signal.SIGINT else -end), (folder / "engine.log").read_text()
+
+
+@pytest.mark.parametrize(
+    "first_end",
+    # The dead process's lease on the folder lasts half a minute longer than it.
+    [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.long)],
+    ids=["asked", "killed"],
+)
+def test_inbox_exif_folder_and_smtp_work_together(
+    plugged: Environment, tmp_path: Path, first_end: signal.Signals
+) -> None:
+    """A photo put into a folder arrives, stripped, in another one and as a mail; engine follows engine."""
+    inbox, archive, mailbox, port = tmp_path / "inbox", tmp_path / "archive", Mailbox(), free_port()
+    inbox.mkdir()
+    archive.mkdir()
+    (tmp_path / "inbox.toml").write_text(
+        f'[studio]\nfolder = "{inbox}"\nto = ["archive", "office"]\nsettle = 0\npoll = 0.1\n'
+    )
+    (tmp_path / "conveyor.yaml").write_text(
+        "network: {allow_private: [127.0.0.1/32]}\n"
+        "destinations:\n"
+        f"  archive: {{type: folder, path: {archive}, transforms: [strip_exif]}}\n"
+        f"  office: {{type: smtp, host: 127.0.0.1, port: {port}, security: none, transforms: [strip_exif],\n"
+        "           sender: photos@example.com, to: [office@example.com]}\n"
+    )
+    wanted: list[bytes] = []
+
+    def arrived() -> bool:
+        if not len(mailbox.attachments) == len(list(archive.rglob("*.jpg"))) == len(wanted):
+            return False  # before the command line is asked, which takes a while
+        listed = plugged.run("conveyor", "--config", str(tmp_path / "conveyor.yaml"), "deliveries", "--json")
+        found = [each["status"] for each in json.loads(listed.stdout)] if listed.returncode == 0 else []
+        return found == ["delivered"] * 2 * len(wanted)
+
+    server = Controller(mailbox, hostname="127.0.0.1", port=port)
+    server.start()
+    try:
+        for name, end in (("first", first_end), ("second", signal.SIGINT)):
+            original, stripped = picture(name)
+            wanted.append(stripped)
+            (inbox / f".{name}.jpg").write_bytes(original)
+            (inbox / f".{name}.jpg").rename(inbox / f"{name}.jpg")  # the second one while no engine runs
+            with engine(plugged, tmp_path, end):
+                until(arrived, f"{name}: {(tmp_path / 'engine.log').read_text()}")
+    finally:
+        server.stop()
+    assert sorted(path.read_bytes() for path in archive.rglob("*.jpg")) == sorted(wanted)
+    assert sorted(mailbox.attachments) == sorted(wanted)
+    assert sorted(path.name for path in inbox.rglob("*.jpg")) == ["first.jpg", "second.jpg"]
+    assert {path.parent.name for path in inbox.rglob("*.jpg")} == {"done"}
