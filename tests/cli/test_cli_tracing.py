@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -77,8 +79,8 @@ def collector() -> Iterator[Collector]:
     found.close()
 
 
-def instrumented(line: CommandLine, collector: Collector, *words: str, **environment: str) -> int:
-    """Run a command as docs/running.md says; returns its process id."""
+def start(line: CommandLine, collector: Collector, *words: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a command as docs/running.md says."""
     telemetry = {
         "OTEL_SERVICE_NAME": "conveyor",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
@@ -87,7 +89,7 @@ def instrumented(line: CommandLine, collector: Collector, *words: str, **environ
         "OTEL_LOGS_EXPORTER": "none",
         "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "process",
     }
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [INSTRUMENT, *words],
         cwd=line.folder,
         env={**line.environment, **telemetry, **environment},
@@ -95,6 +97,11 @@ def instrumented(line: CommandLine, collector: Collector, *words: str, **environ
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def instrumented(line: CommandLine, collector: Collector, *words: str, **environment: str) -> int:
+    """Run a command to its end; returns its process id."""
+    process = start(line, collector, *words, **environment)
     said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     return process.pid
@@ -133,3 +140,42 @@ def test_one_trace_from_the_callers_environment_to_the_last_try_of_another_proce
     parents = {span.parent_span_id for _, span in collector.named("conveyor.transfer")}
     assert parents == {span.span_id for _, span in attempts}
     assert TRACE in line.run("show", "--json", line.rows("SELECT id FROM jobs")[0][0]).out
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def handles(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal (proc(5))."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    caught = next(row.split()[1] for row in text.splitlines() if row.startswith("SigCgt"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+@pytest.mark.long
+def test_processes_that_dramatiq_forks_hand_over_their_last_spans(
+    tmp_path: Path, collector: Collector
+) -> None:
+    line = CommandLine(tmp_path)
+    with Receiver(tmp_path / "received") as receiver:
+        line.config(receiver.url)
+        assert line.run("send", str(line.file("photo.jpg"))).code == 0
+        never = "3600000"  # but for the flush at their end
+        words = ("dramatiq", "conveyor.worker", "--processes", "2", "--threads", "2")
+        process = start(line, collector, *words, OTEL_BSP_SCHEDULE_DELAY=never)
+        try:
+            until(lambda: line.rows("SELECT status FROM deliveries") == [("delivered",)])
+            until(lambda: line.rows("SELECT count(*) FROM workers") == [(2,)])
+            until(lambda: handles(process.pid, signal.SIGTERM))  # last of what it does before it waits
+            assert not collector.spans
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    ((pid, span),) = collector.named("conveyor.attempt")
+    assert pid != process.pid
+    assert attribute(span, "conveyor.attempt.outcome") == "delivered"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import SpanKind, StatusCode
@@ -218,6 +218,17 @@ def test_an_attempt_that_is_written_off_ends_its_span_though_its_thread_hangs(
     go.set()
     thread.join(30)
     assert len(seen("conveyor.attempt")) == 1
+
+
+def test_what_has_ended_is_handed_over_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=3_600_000))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    provider.get_tracer("test").start_span("one").end()
+    assert not exporter.get_finished_spans()
+    tracing.flush()
+    assert [span.name for span in exporter.get_finished_spans()] == ["one"]
+    provider.shutdown()
 
 
 def test_a_job_shows_its_trace_until_it_is_forgotten(
