@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from cli.operator_line import OperatorLine
 
+from conveyor.clock import SECOND
 from conveyor.contract import DeliveryError, ErrorKind, Receipt
+from conveyor.ledger.plugin_failures import PluginFailure
+from conveyor.ledger.records import Filter
 
 REFUSED = DeliveryError(ErrorKind.AUTH_REVOKED, "login refused for user photos")
 DOWN = DeliveryError(ErrorKind.TRANSIENT, "the server answered 503", code="503")
@@ -101,6 +106,32 @@ def test_check_tells_of_held(operator: OperatorLine) -> None:
             "cure": "conveyor resume partner",
         }
     ]
+
+
+def test_what_plugins_hold_and_where_they_failed_is_told(operator: OperatorLine) -> None:
+    ledger, now = operator.simulation.ledger, operator.simulation.clock.now()
+    for _ in range(2):
+        operator.simulation.submit(to=("backend",))
+    (held, *_) = ledger.deliveries.find(Filter(), limit=1)
+    with sqlite3.connect(operator.folder / "conveyor.db") as database:
+        database.execute("UPDATE deliveries SET hold_reason = 'held by plugin x' WHERE id = ?", (held.id,))
+    day = 24 * 3600 * SECOND
+    ledger.plugin_failures.add(
+        [
+            PluginFailure("teller", "conveyor_alert", 3, now, "RuntimeError"),
+            PluginFailure("older", "conveyor_alert", 1, now - day - 1, "RuntimeError"),
+        ]
+    )
+    told = operator("status").out
+    assert "backend: plugins hold 1 delivery\n" in told
+    assert "2 deliveries waiting (1 held)" in told
+    assert "plugin teller: conveyor_alert has failed 3 times" in told
+    assert "older" not in told, "what failed long ago is for conveyor plugins to tell"
+    document = operator.json("status")
+    assert [each["held_by_hooks"] for each in document["destinations"]] == [1, 0]
+    assert [each["plugin"] for each in document["plugin_failures"]] == ["teller"]
+    checked = operator("status", "--check")
+    assert (checked.code, "backend: 1 held by plugins" in checked.out) == (1, True)
 
 
 def test_check_tells_of_what_waits_too_long(operator: OperatorLine) -> None:

@@ -80,8 +80,13 @@ def test_the_summary_counts_by_destination(kit: Any) -> None:
     kit.one("a", limit=1)
     kit.clock.advance(1)
     kit.submit("b")
+    held = kit.report(
+        kit.one("b"), Status.PENDING, next_attempt_at=kit.now + 30, hold_reason="a plugin says so"
+    )
+    kit.record(held)
     numbers = kit.ledger.deliveries.summary(kit.now)
     assert set(numbers) == {"a", "b"}
+    assert (numbers["b"].pending, numbers["b"].held_by_hooks, numbers["a"].held_by_hooks) == (1, 1, 0)
     a = numbers["a"]
     assert (a.pending, a.delivering, a.delivered, a.failed, a.retrying) == (1, 1, 2, 1, 0)
     assert (a.delivered_last_day, a.failed_last_day) == (1, 1)

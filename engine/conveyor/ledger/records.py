@@ -465,6 +465,8 @@ class Tally:
     delivering: int = 0
     retrying: int = 0
     """Of the pending ones, those with a failure in this cycle."""
+    held_by_hooks: int = 0
+    """Of the pending ones, those that a plugin's hook holds."""
     delivered: int = 0
     failed: int = 0
     cancelled: int = 0

@@ -19,6 +19,7 @@ _PENDING = (
         _D.destination,
         sa.func.count().label("pending"),
         sa.func.sum(sa.case((_D.failures > 0, 1), else_=0)).label("retrying"),
+        sa.func.count(_D.hold_reason).label("held_by_hooks"),
         sa.func.min(_D.created_at).label("oldest_pending"),
         sa.func.min(_D.next_attempt_at).label("next_due"),
     )

@@ -21,7 +21,7 @@ THROTTLED = "throttled"
 """States of a destination."""
 
 _COUNTED = (
-    *("pending", "retrying", "delivering", "delivered", "failed", "cancelled"),
+    *("pending", "retrying", "held_by_hooks", "delivering", "delivered", "failed", "cancelled"),
     *("delivered_last_day", "failed_last_day"),
 )
 
@@ -55,6 +55,7 @@ class DestinationStatus:
         detail: The note of the pause, the error that blocks it, the mistake in its config.
         cure: What ends it.
         probe_at: When a blocked one is tried again by itself.
+        held_by_hooks: Of the pending ones, those that a plugin holds, whatever the destination's state.
         success_rate: Of what became final in the last day, from 0 to 1; None when nothing did.
         oldest_waiting_at: Submission of the oldest pending delivery; its age is ``oldest_waiting_seconds``.
         next_due_at: When the next attempt may begin; None when nothing waits or a person has to act first.
@@ -72,6 +73,7 @@ class DestinationStatus:
     probe_at: str | None
     pending: int
     retrying: int
+    held_by_hooks: int
     delivering: int
     delivered: int
     failed: int
@@ -162,6 +164,7 @@ def _status(
         probe_at=iso(probe),
         pending=tally.pending,
         retrying=tally.retrying,
+        held_by_hooks=tally.held_by_hooks,
         delivering=tally.delivering,
         delivered=tally.delivered,
         failed=tally.failed,
@@ -216,7 +219,7 @@ def totals(destinations: Iterable[DestinationStatus]) -> dict[str, Any]:
     """All destinations together."""
     some = list(destinations)
     summed: dict[str, Any] = {name: sum(getattr(d, name) for d in some) for name in _COUNTED}
-    summed["held"] = sum(d.pending for d in some if d.state == HELD)
+    summed["held"] = sum(d.pending if d.state == HELD else d.held_by_hooks for d in some)
     ended = summed["delivered_last_day"] + summed["failed_last_day"]
     summed["success_rate"] = round(summed["delivered_last_day"] / ended, 4) if ended else None
     return summed
@@ -243,6 +246,9 @@ def _complaints(destination: DestinationStatus, max_age: float) -> Iterable[Comp
         message += str(destination.reason)
         message += f": {destination.detail}" if destination.detail else ""
         yield Complaint(name, kind, message, destination.cure)
+    elif destination.held_by_hooks:
+        message = f"{destination.held_by_hooks} held by plugins"
+        yield Complaint(name, "held", message, f"conveyor deliveries --status held --destination {name}")
     elif age is not None and age > max_age:
         message = f"the oldest of {destination.pending} waiting was submitted {age:.0f} s ago"
         yield Complaint(name, "old", message, f"conveyor deliveries --destination {name} --status pending")

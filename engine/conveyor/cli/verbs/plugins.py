@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -47,7 +48,7 @@ def plugins(context: typer.Context, json: filters.Json = False) -> None:
                 cure = f"\n  → {each['cure']}" if each["cure"] else ""
                 typer.echo(f"{each['name']}: {each['problem']}{cure}", err=True)
             for failure in each["failures"]:
-                typer.echo(_failed(each["name"], failure), err=True)
+                typer.echo(f"{each['name']}: {failure_in_words(failure)}", err=True)
     raise typer.Exit(Exit.FAILED if any(each["problem"] for each in found) else Exit.OK)
 
 
@@ -68,14 +69,20 @@ def _failures(here: session.Session) -> list[PluginFailure]:
         return []
 
 
-def _failed(plugin: str, failure: dict[str, Any]) -> str:
+def failure_view(failure: PluginFailure) -> dict[str, Any]:
+    """How often one hook has failed, for JSON."""
+    from conveyor.status.times import iso
+
+    return {**asdict(failure), "last_at": iso(failure.last_at)}
+
+
+def failure_in_words(failure: dict[str, Any]) -> str:
+    """The same for a person, without the plugin's name."""
     times = "once" if failure["count"] == 1 else f"{failure['count']} times"
-    return f"{plugin}: {failure['hook']} has failed {times}, last at {failure['last_at']}: {failure['error']}"
+    return f"{failure['hook']} has failed {times}, last at {failure['last_at']}: {failure['error']}"
 
 
 def _document(registry: Registry, plugin: Plugin, failures: Sequence[PluginFailure]) -> dict[str, Any]:
-    from conveyor.status.times import iso
-
     return {
         "name": plugin.name,
         "source": plugin.source,
@@ -84,7 +91,7 @@ def _document(registry: Registry, plugin: Plugin, failures: Sequence[PluginFailu
         "problem": plugin.problem,
         "cure": plugin.cure,
         "failures": [
-            {"hook": each.hook, "count": each.count, "last_at": iso(each.last_at), "error": each.error}
+            {name: value for name, value in failure_view(each).items() if name != "plugin"}
             for each in failures
             if each.plugin == plugin.name
         ],

@@ -166,6 +166,8 @@ def _verdict(statuses: list[str]) -> Exit:
 
 
 def _all(installation: Installation, labels: Any, check: bool, max_age: float, *, json: bool) -> Exit:
+    from conveyor.cli.verbs.plugins import failure_in_words, failure_view
+    from conveyor.ledger.summary import DAY
     from conveyor.status.overview import complaints, overview, totals
     from conveyor.status.workers import present, worker_view
 
@@ -178,6 +180,7 @@ def _all(installation: Installation, labels: Any, check: bool, max_age: float, *
     shown = overview(installation.source, ledger.health.get(None), ledger.deliveries.summary(now), now, only)
     found = complaints(shown, max_age)
     workers = [worker_view(worker) for worker in present(ledger, installation.clock)]
+    plugins = [failure_view(each) for each in ledger.plugin_failures.all() if each.last_at > now - DAY]
     if json:
         session.print_json(
             {
@@ -185,6 +188,7 @@ def _all(installation: Installation, labels: Any, check: bool, max_age: float, *
                 "destinations": [each.as_dict() for each in shown],
                 "totals": totals(shown),
                 "workers": workers,
+                "plugin_failures": plugins,
             }
         )
     elif check:
@@ -195,6 +199,8 @@ def _all(installation: Installation, labels: Any, check: bool, max_age: float, *
             typer.echo("ok: nothing failed in the last day, nothing is held or too old")
     else:
         _print_overview(shown, totals(shown), workers, now)
+        for each in plugins:
+            typer.echo(f"plugin {each['plugin']}: {failure_in_words(each)}\n  → conveyor plugins")
     return Exit.FAILED if found else Exit.OK
 
 
@@ -252,6 +258,10 @@ def _trouble(each: DestinationStatus, now: int) -> list[str]:
             lines.append(f"  → {each.cure}")
     elif each.last_error and (each.last_failed_at or "") > (each.last_delivered_at or ""):
         lines.append(f"{each.id}: {words.when(each.last_failed_at, now)}: {each.last_error}")
+    if each.held_by_hooks:
+        held = words.count(each.held_by_hooks, "delivery", "deliveries")
+        lines.append(f"{each.id}: plugins hold {held}")
+        lines.append(f"  → conveyor deliveries --status held --destination {each.id}")
     countdown = each.deactivation
     if countdown is not None and (each.reason is not None or countdown.failed_attempts >= FAILING):
         more = f" and {countdown.attempts_left:,} more failures" if countdown.attempts_left else ""
