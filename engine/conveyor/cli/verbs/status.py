@@ -199,8 +199,8 @@ def _all(installation: Installation, labels: Any, check: bool, max_age: float, *
             typer.echo("ok: nothing failed in the last day, nothing is held or too old")
     else:
         _print_overview(shown, totals(shown), workers, now)
-        for each in plugins:
-            typer.echo(f"plugin {each['plugin']}: {failure_in_words(each)}\n  → conveyor plugins")
+        for failure in plugins:
+            typer.echo(f"plugin {failure['plugin']}: {failure_in_words(failure)}\n  → conveyor plugins")
     return Exit.FAILED if found else Exit.OK
 
 
