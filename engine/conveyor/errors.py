@@ -67,6 +67,10 @@ class PayloadError(ConveyorError):
     """The payload store cannot be used, or a payload is gone or changed."""
 
 
+class BackupError(ConveyorError):
+    """A backup cannot be made; or it is none, is damaged, or cannot be restored there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One mistake in the configuration, with its place (1-based) and the cure."""

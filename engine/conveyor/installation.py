@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from conveyor.config import Change, Config, Destination, DestinationSource, Reloader
     from conveyor.config.broker import BrokerUrl
+    from conveyor.config.settings import Settings
     from conveyor.delivery.parts import WorkerSettings, Workshop
+    from conveyor.keyring import Keyring
     from conveyor.ledger.facade import Ledger
     from conveyor.ledger.records import Filter, OrderResult
     from conveyor.log import EngineLog
@@ -46,6 +48,24 @@ def config_path(given: str | Path | None = None) -> Path:
     return path
 
 
+def payload_store(settings: Settings, clock: Clock, keyring: Keyring | None = None) -> PayloadStore:
+    """The payload store that a config names; without keys it cannot read what is encrypted in it.
+
+    Raises:
+        PayloadError: The library for buckets is missing, or an option means nothing.
+    """
+    from conveyor.payloads import PayloadKeys, open_store
+
+    return open_store(
+        settings.payloads,
+        {name: value.get_secret_value() for name, value in settings.payload_options.items()},
+        clock=clock,
+        ca_bundle=settings.network.ca_bundle,
+        proxy=settings.network.proxy,
+        keys=PayloadKeys(keyring, encrypts=settings.payload_encryption),
+    )
+
+
 class Installation:
     """An open config.
 
@@ -61,14 +81,12 @@ class Installation:
     def __init__(self, config: Config, clock: Clock | None = None, *, threads: int | None = None) -> None:
         from conveyor.keyring import Keyring
         from conveyor.ledger import open_ledger
-        from conveyor.payloads import PayloadKeys, open_store
 
         self.config = config
         settings = config.settings
         self.threads = threads or settings.workers.threads
         embedded = settings.ledger_file is not None
-        key = settings.key.value.get_secret_value() if settings.key.value else None
-        self.keyring = Keyring.load(key, file=settings.key.file, create=embedded)
+        self.keyring = Keyring.load(settings.key.given, file=settings.key.file, create=embedded)
         self.ledger: Ledger = open_ledger(
             settings.ledger,
             clock=clock or SystemClock(),
@@ -77,14 +95,7 @@ class Installation:
             direct=settings.ledger_direct,
         )
         self.clock = self.ledger.clock
-        self.payloads: PayloadStore = open_store(
-            settings.payloads,
-            {name: value.get_secret_value() for name, value in settings.payload_options.items()},
-            clock=self.clock,
-            ca_bundle=settings.network.ca_bundle,
-            proxy=settings.network.proxy,
-            keys=PayloadKeys(self.keyring, encrypts=settings.payload_encryption),
-        )
+        self.payloads = payload_store(settings, self.clock, self.keyring)
         self.source: DestinationSource = _sources(config, self.ledger)
         self._reloader: Reloader | None = None
 

@@ -194,18 +194,26 @@ def _create(file: Path) -> None:
     """Put a new key in place unless there is one; of two processes at once, one wins and both read it."""
     from cryptography.fernet import Fernet
 
-    if file.exists():
-        return
+    if not file.exists():
+        place(file, Fernet.generate_key() + b"\n")
+
+
+def place(file: Path, content: bytes) -> bool:
+    """Make a key file, at once and durably; False when there is one: a key is never replaced.
+
+    Raises:
+        LedgerError: The file cannot be made.
+    """
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # mode 0600
         try:
             with os.fdopen(descriptor, "wb") as stream:
-                stream.write(Fernet.generate_key() + b"\n")
+                stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.link(temporary, file)  # fails when somebody was faster; never replaces a key
+            os.link(temporary, file)  # fails when somebody was faster
         except FileExistsError:
-            return
+            return False
         finally:
             os.unlink(temporary)
         _sync_folder(file)
@@ -213,3 +221,4 @@ def _create(file: Path) -> None:
         raise LedgerError(
             f"key file {file} cannot be created: {error.strerror}", cure="make its folder writable"
         ) from error
+    return True

@@ -247,6 +247,11 @@ class KeySettings(Options):
         description="The key file, mode 0600; made on first use for a SQLite ledger.",
     )
 
+    @property
+    def given(self) -> str | None:
+        """The key that the config itself names; None when the file counts."""
+        return self.value.get_secret_value() if self.value else None
+
 
 class DefaultsSettings(Options):
     """Policies of every destination that does not set its own."""

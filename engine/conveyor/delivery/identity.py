@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from conveyor.clock import Clock
+from conveyor.clock import Clock, SystemClock
 from conveyor.ids import new as new_id
 from conveyor.ledger.records import WorkerRecord
 from conveyor.processes import is_gone, machine, process_start
 
-__all__ = ["is_dead", "process_start", "serving", "this_worker"]
+__all__ = ["is_dead", "may_live", "process_start", "serving", "this_worker"]
 
 _WORKER = "wrk"
 _VISITOR = "vst"
@@ -41,6 +41,11 @@ def is_dead(worker: WorkerRecord) -> bool:
     A worker of another boot, host or pid namespace cannot be judged from here; its lease decides.
     """
     return is_gone((worker.host, worker.boot_id, worker.pid_namespace), worker.pid, worker.pid_start)
+
+
+def may_live(worker: WorkerRecord) -> bool:
+    """Whether a worker may be at work: its lease stands, and its process is not known to be gone."""
+    return worker.lease_until > SystemClock().now() and not is_dead(worker)
 
 
 def serving(workers: Iterable[WorkerRecord], now: int) -> list[WorkerRecord]:

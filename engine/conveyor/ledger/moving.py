@@ -17,7 +17,7 @@ from conveyor.ledger.connect import connect
 from conveyor.ledger.database import Database, upsert
 from conveyor.ledger.postgres import PostgresDatabase
 from conveyor.ledger.records import Status, WorkerRecord
-from conveyor.ledger.schema import deliveries, jobs, leases, meta, metadata, workers
+from conveyor.ledger.schema import connections, deliveries, documents, jobs, leases, meta, metadata, workers
 from conveyor.ledger.sqlite import SqliteDatabase
 from conveyor.ledger.versions import MOVED_TO, check, upgrade
 from conveyor.ledger.workers import Workers
@@ -27,6 +27,12 @@ CHUNK = 2_000
 
 _LEFT_BEHIND = frozenset({workers.name, leases.name})
 """What belongs to processes, none of which lives."""
+
+KEPT = [table for table in metadata.sorted_tables if table.name not in _LEFT_BEHIND]
+"""The tables that a copy of a ledger has, in an order that their references allow."""
+
+_USED = (jobs, connections, documents)
+"""Rows in these are somebody's."""
 
 _BY_STATUS = sa.select(deliveries.c.status, sa.func.count()).group_by(deliveries.c.status)
 
@@ -40,7 +46,7 @@ class Moved:
 
 
 def move(
-    source: str, target: str, *, alive: Callable[[WorkerRecord], bool], progress: Callable[[int], None]
+    source: str, target: str, *, alive: Callable[[WorkerRecord], bool], progress: Callable[[int], object]
 ) -> Moved:
     """Copy a ledger.
 
@@ -62,7 +68,7 @@ def move(
             )
         check(old)
         upgrade(new)
-        _refuse_running(old, alive)
+        refuse_running(old, alive)
         with old.write(durable=True) as reader, new.write(durable=True) as writer:
             moved = _copy_all(reader, writer, new.name, progress)
             # Committed first: should this process die now, the old ledger is still the one in use, and a
@@ -72,13 +78,33 @@ def move(
         return moved
 
 
+def fill(source: SqliteDatabase, target: str, progress: Callable[[int], object]) -> None:
+    """Copy a ledger that nobody uses into an unused PostgreSQL database: all of it in one transaction.
+
+    Raises:
+        LedgerError: The target is in use. Then nothing was changed.
+    """
+    with closing(connect(target)) as new:
+        upgrade(new)
+        with source.read() as reader, new.write(durable=True) as writer:
+            _copy_all(reader, writer, new.name, progress)
+
+
 def total(source: str) -> int:
     """How many rows there are to copy. Raises LedgerError."""
     with closing(connect(source)) as old, old.read() as reader:
         return sum(_counts(reader).values())
 
 
-def _refuse_running(old: Database, alive: Callable[[WorkerRecord], bool]) -> None:
+def refuse_used(connection: sa.Connection, name: str) -> None:
+    """Refuse to copy over a ledger that somebody has put something into. Raises LedgerError."""
+    for table in _USED:
+        if connection.execute(sa.select(*table.primary_key.columns).limit(1)).first() is not None:
+            raise LedgerError(f"ledger {name} is in use", cure="name an empty database")
+
+
+def refuse_running(old: Database, alive: Callable[[WorkerRecord], bool]) -> None:
+    """Refuse a ledger that workers are on. Raises LedgerError."""
     running = [worker for worker in Workers(old).all() if alive(worker)]
     if running:
         which = ", ".join(f"pid {worker.pid} on {worker.host}" for worker in running)
@@ -86,17 +112,15 @@ def _refuse_running(old: Database, alive: Callable[[WorkerRecord], bool]) -> Non
 
 
 def _copy_all(
-    reader: sa.Connection, writer: sa.Connection, name: str, progress: Callable[[int], None]
+    reader: sa.Connection, writer: sa.Connection, name: str, progress: Callable[[int], object]
 ) -> Moved:
     # The one transaction that may take its time: nobody else uses this ledger yet.
     writer.execute(sa.text("SET LOCAL statement_timeout = 0"))
     writer.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-    if writer.execute(sa.select(jobs.c.id).limit(1)).first() is not None:
-        raise LedgerError(f"ledger {name} is in use", cure="name an empty database")
-    tables = [table for table in metadata.sorted_tables if table.name not in _LEFT_BEHIND]
-    for table in reversed(tables):
+    refuse_used(writer, name)
+    for table in reversed(KEPT):
         writer.execute(sa.delete(table))
-    for table in tables:
+    for table in KEPT:
         _copy(reader, writer, table, progress)
     before, after = _counts(reader), _counts(writer)
     statuses = dict(sorted((row[0], row[1]) for row in reader.execute(_BY_STATUS)))
@@ -110,7 +134,7 @@ def _copy_all(
 
 
 def _copy(
-    reader: sa.Connection, writer: sa.Connection, table: sa.Table, progress: Callable[[int], None]
+    reader: sa.Connection, writer: sa.Connection, table: sa.Table, progress: Callable[[int], object]
 ) -> None:
     """One table, through COPY, in the order of its key."""
     import psycopg
@@ -136,6 +160,5 @@ def _copy(
 def _counts(connection: sa.Connection) -> dict[str, int]:
     return {
         table.name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
-        for table in metadata.sorted_tables
-        if table.name not in _LEFT_BEHIND
+        for table in KEPT
     }

@@ -14,7 +14,8 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -167,6 +168,15 @@ class PostgresDatabase(Database):
     def write(self, durable: bool = False, *, quiet: bool = False) -> _Transaction:
         """A write transaction; always durable (see the module's docstring). Tells listeners unless quiet."""
         return self._transaction(self._engine, tell=not quiet)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sa.Connection]:
+        """A consistent read that may take its time: whatever is committed meanwhile is not seen."""
+        engine = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with self._transaction(engine) as connection:
+            for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
+            yield connection.execution_options(stream_results=True)
 
     def changed(self) -> bool:
         """Whether the server has told of a change; without LISTEN, True every ``LOOK`` seconds."""

@@ -58,6 +58,10 @@ class Sealed:
                         raise LedgerError(f"{kind}: {error.message}", cure=error.cure) from None
         return counts
 
+    def any(self) -> bool:
+        """Whether there is any."""
+        return any(True for column in SEALED.values() for _ in self._batches(column))
+
     def rotate(self) -> dict[str, int]:
         """Put everything under the newest key; how many values of each kind were changed.
 

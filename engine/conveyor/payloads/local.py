@@ -13,9 +13,11 @@ folder's fsync and old shards become empty and go.
 
 from __future__ import annotations
 
+import io
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -23,12 +25,12 @@ from conveyor import ids
 from conveyor.clock import Clock, SystemClock
 from conveyor.errors import PayloadError, SubmissionError
 from conveyor.ledger.records import PayloadRecord
-from conveyor.payloads import inplace
+from conveyor.payloads import copying, inplace
 from conveyor.payloads.digests import Readable
 from conveyor.payloads.problems import FORBIDDEN, GONE, payload_error, store_errors
 from conveyor.payloads.reader import BUFFER, PayloadFile, source_error
 from conveyor.payloads.sealing import PayloadKeys, as_stored, opened
-from conveyor.payloads.sweep import sweep
+from conveyor.payloads.sweep import batches, sweep
 from conveyor.payloads.watched import fingerprint
 from conveyor.payloads.writing import Staged, publish, stage, sync_folder
 
@@ -138,18 +140,21 @@ class LocalStore:
             PayloadError: The store itself cannot be reached, or the key is missing; worth trying again later.
         """
         chunks = self._keys.opener(record)
+        return opened(self.stored(record), chunks, record, max(4096, min(BUFFER, record.size)))
+
+    def stored(self, record: PayloadRecord) -> io.RawIOBase:
+        """The bytes as they lie in the store, encrypted or not. Needs no key; raises as :meth:`open`."""
         path = self._path(record)
         fd = self._open_fd(record, path)
         try:
             mtime = self._checked(fd, record)
             size = as_stored(record).size
-            raw = PayloadFile(
+            return PayloadFile(
                 fd, size=size, path=path, root=self.root, in_place=record.in_place, mtime_ns=mtime
             )
         except BaseException:
             os.close(fd)
             raise
-        return opened(raw, chunks, record, max(4096, min(BUFFER, record.size)))
 
     def verify(self, record: PayloadRecord) -> None:
         """Check before an attempt that the payload is what was submitted.
@@ -194,6 +199,36 @@ class LocalStore:
         """Raise PayloadError when payloads cannot be read here just now."""
         with store_errors(self.root, "be read"):
             os.stat(self.root / MARKER)
+
+    def file(self, record: PayloadRecord) -> Path | None:
+        """Where the bytes lie as a file; None where they do not."""
+        return self._path(record)
+
+    def locations(self) -> Iterator[list[str]]:
+        """Where payloads lie, whether or not a row names them, in batches. Raises PayloadError."""
+        return batches(self.root)
+
+    def restore(
+        self, record: PayloadRecord, source: Path, progress: Callable[[int], object]
+    ) -> PayloadRecord:
+        """Have a payload where a ledger that comes out of a backup says it lies, durable when this returns.
+
+        Args:
+            record: As the ledger has it.
+            source: A file with the bytes as they were stored. It has to stay what it is: it may become the
+                store's under a second name.
+            progress: Told the number of bytes of each chunk.
+
+        Returns:
+            As the ledger should have it from now on.
+
+        Raises:
+            PayloadError: The store refuses.
+        """
+        self._prepare()
+        with store_errors(self.root, "take a payload back"):
+            copying.bring(source, self._path(record), progress)
+        return replace(record, fingerprint=None)
 
     @property
     def free_space(self) -> int:

@@ -12,10 +12,11 @@ A removal is the ledger's ``removing`` first and the deletion afterwards, as in 
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -160,7 +161,11 @@ class RemoteStore:
         if record.in_place:
             return self._in_place.open(record)
         chunks = self._keys.opener(record)
-        return opened(RemoteFile(self._bucket, as_stored(record), self.name), chunks, record, BUFFER)
+        return opened(self.stored(record), chunks, record, BUFFER)
+
+    def stored(self, record: PayloadRecord) -> io.RawIOBase:
+        """The bytes as they lie in the bucket, encrypted or not. Needs no key; raises as :meth:`open`."""
+        return RemoteFile(self._bucket, as_stored(record), self.name)
 
     def verify(self, record: PayloadRecord) -> None:
         """Check before an attempt that the object is the one that was submitted: size and version.
@@ -218,6 +223,26 @@ class RemoteStore:
             raise PayloadError(
                 f"the payload store {self.name} does not exist: {error}", cure="create the bucket"
             ) from None
+
+    def file(self, record: PayloadRecord) -> Path | None:
+        """None: objects are no files."""
+        return self._in_place.file(record) if record.in_place else None
+
+    def locations(self) -> Iterator[list[str]]:
+        """Where payloads lie, whether or not a row names them, in batches. Raises PayloadError."""
+        self.check()
+        return self._listed(datetime.max.replace(tzinfo=UTC))
+
+    def restore(
+        self, record: PayloadRecord, source: Path, progress: Callable[[int], object]
+    ) -> PayloadRecord:
+        """Upload a payload of a backup to where its ledger says it lies; see :class:`LocalStore`."""
+        expected = as_stored(record).size
+        with source.open("rb") as stream, self._uploading():
+            tag = self._upload(record.location, _told(stream, progress), expected)
+        restored = replace(record, fingerprint=tag)
+        self._compare(restored)
+        return restored
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -291,6 +316,12 @@ class RemoteStore:
                 ]
                 if old:
                     yield old
+
+
+def _told(stream: BinaryIO, progress: Callable[[int], object]) -> Iterator[bytes]:
+    while chunk := stream.read(1 << 20):
+        progress(len(chunk))
+        yield chunk
 
 
 class _Counted:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import io
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -60,6 +61,16 @@ class PayloadStore(Protocol):
     def sweep(self, known: Callable[[list[str]], set[str]], older_than: float) -> int: ...
 
     def check(self) -> None: ...
+
+    def stored(self, record: PayloadRecord) -> io.RawIOBase: ...
+
+    def file(self, record: PayloadRecord) -> Path | None: ...
+
+    def locations(self) -> Iterator[list[str]]: ...
+
+    def restore(
+        self, record: PayloadRecord, source: Path, progress: Callable[[int], object]
+    ) -> PayloadRecord: ...
 
 
 def open_store(

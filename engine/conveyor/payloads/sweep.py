@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -39,6 +40,13 @@ def sweep(root: Path, known: Callable[[list[str]], set[str]], before: float) -> 
                 removed += 1
     _drop_empty_shards(root, before)
     return removed
+
+
+def batches(root: Path) -> Iterator[list[str]]:
+    """The locations of all files with a final name."""
+    named = (found for found in _old_files(root, math.inf) if not _is_temporary(found))
+    while batch := list(islice(named, _BATCH)):
+        yield batch
 
 
 def _is_temporary(location: str) -> bool:

@@ -31,6 +31,7 @@ FILES = (
     "listen",
     "upkeep",
     "move",
+    "backup",
     "keys",
     "demo",
 )

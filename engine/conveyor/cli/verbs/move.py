@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from conveyor.cli import filters, session
 from conveyor.errors import UsageError
-
-if TYPE_CHECKING:
-    from conveyor.ledger.records import WorkerRecord
 
 _EXAMPLES = filters.examples(
     "CONVEYOR_LEDGER_TO=postgresql+psycopg://conveyor:secret@db/conveyor conveyor migrate-ledger",
@@ -47,6 +44,7 @@ def migrate_ledger(
     from conveyor.cli.progress import bar
     from conveyor.config import load
     from conveyor.config.settings import POSTGRESQL, SQLITE
+    from conveyor.delivery.identity import may_live
     from conveyor.installation import config_path
     from conveyor.ledger.moving import move, total
 
@@ -61,18 +59,10 @@ def migrate_ledger(
         )
     count = total(source)
     with bar("copying", count, wanted=count > 10_000) as progress:
-        moved = move(source, to, alive=_alive, progress=progress)
+        moved = move(source, to, alive=may_live, progress=progress)
     if json:
         session.print_json({"rows": moved.rows, "deliveries": moved.statuses})
         return
     deliveries = ", ".join(f"{number} {status}" for status, number in moved.statuses.items()) or "none"
     typer.echo(f"moved {sum(moved.rows.values())} rows; deliveries: {deliveries}")
     typer.echo("now set `ledger:` to the new URL, on every machine")
-
-
-def _alive(worker: WorkerRecord) -> bool:
-    """Its lease stands, and its process is not known to be gone."""
-    from conveyor.clock import SystemClock
-    from conveyor.delivery.identity import is_dead
-
-    return worker.lease_until > SystemClock().now() and not is_dead(worker)
