@@ -54,6 +54,8 @@ class Restored:
     """By status, as they are now."""
     version: str
     """Of the ledger's tables, as they are now."""
+    skipped: dict[str, str]
+    """Payloads that are damaged in the backup, by id, and why; their deliveries will fail."""
 
 
 def restore(
@@ -61,6 +63,7 @@ def restore(
     source: Path,
     *,
     key: bool = True,
+    skip_damaged: bool = False,
     dry_run: bool = False,
     alive: Callable[[WorkerRecord], bool],
     steps: Steps,
@@ -71,6 +74,7 @@ def restore(
         settings: Of the new installation: no ledger, no other payloads, no other key.
         source: The backup.
         key: Refuse when the key does not open everything that is secret in the ledger.
+        skip_damaged: Leave out payloads that are damaged or missing in the backup, rather than refuse it.
         dry_run: Check everything, change nothing.
         alive: Whether a worker may still be at work.
         steps: Shows progress.
@@ -90,7 +94,7 @@ def restore(
         restoring = _Restoring(settings, source, manifest, steps)
         with closing(SqliteDatabase(staged)) as copy:
             reached = upgrade(copy)
-            restoring.check(copy, key)
+            skipped = restoring.check(copy, key, skip_damaged)
             if not dry_run:
                 restoring.bring_payloads(copy)
             revive(copy, SystemClock().now())
@@ -104,7 +108,7 @@ def restore(
         if settings.ledger_file is not None and not dry_run:
             settle(staged)
             _place(staged, settings.ledger_file)
-    return Restored(manifest, deliveries, reached)
+    return Restored(manifest, deliveries, reached, skipped)
 
 
 def _refuse_used(settings: Settings, alive: Callable[[WorkerRecord], bool]) -> None:
@@ -152,12 +156,21 @@ class _Restoring:
         self._source = source
         self._manifest = manifest
         self._steps = steps
+        self._left_out = set(manifest.payloads.damaged)
         self._store: PayloadStore = payload_store(settings, SystemClock())
 
-    def check(self, copy: SqliteDatabase, key: bool) -> None:
-        """Everything that could be wrong with backup and target, before either is relied on."""
-        self._check_payloads(Inventory(copy), self._check_key(copy) if key else None)
+    def check(self, copy: SqliteDatabase, key: bool, skip_damaged: bool) -> dict[str, str]:
+        """Everything that could be wrong with backup and target; the payloads that are, where that may be."""
+        wrong = self._check_payloads(Inventory(copy), self._check_key(copy) if key else None)
+        if wrong and not skip_damaged:
+            more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+            raise BackupError(
+                f"the backup is damaged: {'; '.join(list(wrong.values())[:_SHOWN])}{more}",
+                cure=f"{_ANOTHER}; --skip-damaged restores the rest, and deliveries of these will fail",
+            )
+        self._left_out |= wrong.keys()
         self._refuse_strangers(copy)
+        return wrong
 
     def bring_payloads(self, copy: SqliteDatabase) -> None:
         """Put the bytes into the store, and note in the ledger how they lie there."""
@@ -218,9 +231,9 @@ class _Restoring:
         except FileNotFoundError:
             return None  # taken out, to be kept elsewhere
 
-    def _check_payloads(self, inventory: Inventory, keyring: Keyring | None) -> None:
+    def _check_payloads(self, inventory: Inventory, keyring: Keyring | None) -> dict[str, str]:
         copies = LocalStore(self._source / PAYLOADS, keys=PayloadKeys(keyring))
-        wrong: list[str] = []
+        wrong: dict[str, str] = {}
         size = self._manifest.payloads.size
         with self._steps("checking payloads", size, size=True) as progress, Together(progress) as together:
 
@@ -232,10 +245,11 @@ class _Restoring:
                 return None
 
             for batch in inventory.stored():
-                wrong += [said for said in together.each(check, self._included(batch)) if said is not None]
-        if wrong:
-            more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-            raise BackupError(f"the backup is damaged: {'; '.join(wrong[:_SHOWN])}{more}", cure=_ANOTHER)
+                batch = self._included(batch)
+                for record, said in zip(batch, together.each(check, batch), strict=True):
+                    if said is not None:
+                        wrong[record.id] = said
+        return wrong
 
     def _refuse_strangers(self, copy: SqliteDatabase) -> None:
         """An engine on this ledger would sweep away what it does not know; it may be another one's."""
@@ -251,7 +265,7 @@ class _Restoring:
                 )
 
     def _included(self, batch: list[PayloadRecord]) -> list[PayloadRecord]:
-        return [record for record in batch if record.id not in self._manifest.payloads.damaged]
+        return [record for record in batch if record.id not in self._left_out]
 
 
 def _place(staged: Path, final: Path) -> None:

@@ -15,7 +15,7 @@ _SQLITE: dict[int, tuple[type[LedgerError], str, str]] = {
     sqlite3.SQLITE_BUSY: (
         LedgerUnavailable,
         "is locked by another process",
-        "end the process that holds it (`fuser FILE` names it); a backup must use sqlite3's .backup",
+        "end the process that holds it (`fuser FILE` names it); make backups with `conveyor backup`",
     ),
     sqlite3.SQLITE_LOCKED: (
         LedgerUnavailable,

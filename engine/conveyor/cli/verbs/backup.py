@@ -79,6 +79,10 @@ def restore(
         bool,
         typer.Option("--no-key", help="Restore although the key does not open what is secret in the ledger."),
     ] = False,
+    skip_damaged: Annotated[
+        bool,
+        typer.Option("--skip-damaged", help="Leave out payloads that are damaged; their deliveries fail."),
+    ] = False,
     json: filters.Json = False,
 ) -> None:
     """Make a fresh installation of a backup: where the config says, which may differ from where it was.
@@ -95,7 +99,15 @@ def restore(
     from conveyor.delivery.identity import may_live
 
     settings = _settings(context)
-    restored = carry_out(settings, folder, key=not no_key, dry_run=dry_run, alive=may_live, steps=_steps)
+    restored = carry_out(
+        settings,
+        folder,
+        key=not no_key,
+        skip_damaged=skip_damaged,
+        dry_run=dry_run,
+        alive=may_live,
+        steps=_steps,
+    )
     if json:
         session.print_json(
             {
@@ -103,6 +115,7 @@ def restore(
                 "backup": restored.manifest.model_dump(),
                 "version": restored.version,
                 "deliveries": restored.deliveries,
+                "skipped": restored.skipped,
             }
         )
     else:
@@ -168,8 +181,8 @@ def _tell_restored(restored: Restored, *, dry_run: bool) -> None:
     typer.echo(f"the backup of {manifest.created_at} {done}:")
     typer.echo(f"  ledger: {_deliveries(restored.deliveries)}")
     typer.echo(f"  payloads: {payloads.count}; {size(payloads.size)}")
-    if payloads.damaged:
-        typer.echo(f"warning: {len(payloads.damaged)} payloads were damaged before the backup", err=True)
+    for ident, reason in {**payloads.damaged, **restored.skipped}.items():
+        typer.echo(f"warning: {ident} is not in it, deliveries of it will fail: {reason}", err=True)
     if not dry_run:
         typer.echo("stop the old installation if it still runs; then: conveyor doctor, conveyor run")
 
