@@ -177,7 +177,8 @@ def test_the_copy_is_of_one_moment_whatever_is_written_meanwhile(
         def step(count: int) -> None:
             nonlocal written
             written += 1
-            sim.submit(b"too late")
+            if written < 100:  # or a copy that begins anew with each write would never end
+                sim.submit(b"too late")
             sim.ledger.deliveries.expire(2**62, 1)
 
         return real(url, to, step)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -142,7 +144,18 @@ def _all() -> Any:
     return Selection()
 
 
-def test_it_is_not_restored_under_workers(
+DIES = """
+import os
+from conveyor.cli import main
+from conveyor.ledger import moving
+fill = moving.fill
+moving.fill = lambda copy, target, progress: fill(copy, target, lambda count: os._exit(9))
+main()
+"""
+"""A restore whose process dies in the middle of writing the ledger."""
+
+
+def test_it_is_not_restored_under_workers_and_a_restore_that_dies_is_repeated(
     place: Places, ledger: dict[str, Any], empty: str, bucket: dict[str, Any], tmp_path: Path
 ) -> None:
     here = place(out=bucket, settings=ledger)
@@ -157,7 +170,18 @@ def test_it_is_not_restored_under_workers(
     assert (said.returncode, "workers run on this ledger" in said.stderr) == (1, True)
     engine.terminate()
     assert engine.wait(60) == 0
+
+    dying = subprocess.run(
+        [sys.executable, "-c", DIES, "--config", str(there.path), "restore", str(tmp_path / "backup")],
+        timeout=60,
+        check=False,
+    )
+    assert dying.returncode == 9
+    with there.open() as installation:
+        assert installation.ledger.deliveries.open_count() == 0
     there.cli("restore", str(tmp_path / "backup"))
+    with there.open() as installation:
+        assert installation.ledger.deliveries.open_count() == 1
 
 
 def test_the_copy_of_a_server_is_of_one_moment(
