@@ -453,28 +453,44 @@ def test_a_store_that_outlived_its_ledger_is_kept_and_mended(
     assert (whole.stat().st_ino, damaged.read_bytes()) == (inode, b"second")
 
 
-@pytest.mark.parametrize(
-    ("harm", "said"),
-    [
-        (lambda folder: (folder / "manifest.json").unlink(), "is no backup"),
-        (lambda folder: (folder / "manifest.json").write_text("{"), "cannot be read"),
-        (lambda folder: _change(folder, ("format",), 2), "upgrade Conveyor"),
-        (lambda folder: _change(folder, ("ledger", "version"), "9999"), "upgrade Conveyor"),
-        (lambda folder: os.truncate(folder / "ledger.db", 100_000), "is damaged"),
-        (lambda folder: (folder / "ledger.db").unlink(), "ledger.db: No such file"),
-        (lambda folder: next((folder / "payloads").rglob("pay_*")).unlink(), "is gone"),
-    ],
-)
+HARMS: dict[str, Callable[[Path], object]] = {
+    "is no backup": lambda folder: (folder / "manifest.json").unlink(),
+    "cannot be read": lambda folder: (folder / "manifest.json").write_text("{"),
+    "was made by Conveyor": lambda folder: _change(folder, ("format",), 2),
+    "this program knows": lambda folder: _change(folder, ("ledger", "version"), "9999"),
+    "is damaged: its bytes": lambda folder: os.truncate(folder / "ledger.db", 100_000),
+    "ledger.db: No such file": lambda folder: (folder / "ledger.db").unlink(),
+    "is gone": lambda folder: next((folder / "payloads").rglob("pay_*")).unlink(),
+}
+"""By what is said of a backup that it is done to."""
+
+
 def test_what_is_no_whole_backup_changes_nothing(
-    sim: Simulation, old: Site, new: Site, tmp_path: Path, harm: Callable[[Path], object], said: str
+    sim: Simulation, old: Site, new: Site, tmp_path: Path
 ) -> None:
     sim.submit()
     old.backup(tmp_path / "backup")
-    harm(tmp_path / "backup")
-    with pytest.raises(BackupError) as refused:
-        new.restore(tmp_path / "backup")
-    assert said in str(refused.value)
+    for said, harm in HARMS.items():
+        shutil.copytree(tmp_path / "backup", tmp_path / "harmed")
+        harm(tmp_path / "harmed")
+        with pytest.raises(BackupError) as refused:
+            new.restore(tmp_path / "harmed")
+        assert said in str(refused.value)
+        assert refused.value.cure
+        shutil.rmtree(tmp_path / "harmed")
     assert new.left() == {"conveyor.yaml"}
+
+
+@pytest.mark.parametrize("step", ["copying the ledger", "copying payloads", "reading the copy"])
+def test_an_interrupted_backup_leaves_nothing(sim: Simulation, old: Site, tmp_path: Path, step: str) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    sim.submit()
+    old.at[step] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        old.backup(tmp_path / "backup")
+    assert {path.name for path in tmp_path.iterdir()} == {"old"}
 
 
 def _change(folder: Path, path: tuple[str, ...], value: object) -> None:

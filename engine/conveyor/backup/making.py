@@ -85,7 +85,8 @@ def make(settings: Settings, to: Path, *, key: bool = True, verify: bool = False
     _refuse_taken(to)
     if settings.ledger_file is not None and not settings.ledger_file.is_file():
         raise BackupError(
-            f"there is no ledger {settings.ledger_file}", cure="nothing was ever submitted with this config"
+            f"there is no ledger {settings.ledger_file}",
+            cure="look at `ledger:`; nothing was submitted with this config yet",
         )
     with workplace(to.with_name(f".{to.name}.partial")) as place:
         made = _Making(settings, place, verify, steps).carry_out(to, key)

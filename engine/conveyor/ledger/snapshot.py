@@ -45,7 +45,10 @@ def snapshot(url: str, to: Path, progress: Progress) -> str:
     with closing(connect(url)) as database:
         found = version(database)
         if found is None:
-            raise LedgerError(f"ledger {database.name} is empty", cure="nothing was ever submitted to it")
+            raise LedgerError(
+                f"ledger {database.name} is empty",
+                cure="look at `ledger:`; nothing was submitted with this config yet",
+            )
         refuse_moved(database)
         if isinstance(database, SqliteDatabase):
             _copy_pages(database.path, to, progress)
