@@ -21,6 +21,7 @@ from conveyor.config.settings import Settings
 from conveyor.delivery.doorbells import QUEUE, depth, open_doorbell
 from conveyor.status.doctor import Level
 from conveyor.status.doctor_broker import broker
+from conveyor.testing.ports import wait_until
 
 pytestmark = [pytest.mark.server, pytest.mark.xdist_group("brokers")]
 
@@ -59,7 +60,7 @@ def rung(url: str, ca: Path | None) -> Iterator[Callable[[], int]]:
 def test_the_authority_in_the_config_is_trusted(secured: tuple[str, Certificates]) -> None:
     url, certificates = secured
     with rung(url, certificates.ca) as waiting:
-        assert waiting() == 1
+        wait_until(lambda: waiting() == 1, what="the wake-up to be in the queue")
 
 
 @pytest.mark.parametrize("trusted", ["system", "stranger"])

@@ -15,7 +15,7 @@ PUBLIC = {
     "conveyor.contract": """
         CONTRACT_VERSION AccountQuestion AttemptCancelled AttemptContext Buffers Capabilities
         CheckReport CheckStep ConflictPolicy Connector ConnectorEnv ConnectorSpec DeliveryError
-        ErrorKind Found FoundKind Json Log Memory NameRules OAuthOptions OAuthProvider Options
+        ErrorKind Found FoundKind Json LengthUnit Log Memory NameRules OAuthOptions OAuthProvider Options
         Parcel PreparesPlace Receipt Rotation Scope ServerKey State Target Token TokenSource Trouble
         TrustsServer
     """,
