@@ -130,15 +130,16 @@ class Builder:
 
     def with_shared_limits(self, destination: Destination) -> Destination:
         """The destination, with what is set of its connection."""
-        connection = destination.connection
-        known = self._connections.get(connection) if connection is not None else None
-        shared = None
-        if connection is not None and known is not None:
-            limits = known.limits
-            shared = SharedLimits(connection, limits.concurrency, limits.rate, limits.byte_rate)
-            if shared == SharedLimits(connection):
-                shared = None
+        shared = self._shared_limits(destination.connection)
         return destination if shared == destination.shared else replace(destination, shared=shared)
+
+    def _shared_limits(self, connection: str | None) -> SharedLimits | None:
+        """What is set of a connection; None when that is nothing."""
+        if connection is None or connection not in self._connections:
+            return None
+        limits = self._connections[connection].limits
+        shared = SharedLimits(connection, limits.concurrency, limits.rate, limits.byte_rate)
+        return None if shared == SharedLimits(connection) else shared
 
     def layers(self, node: Node, path: TreePath, found: Found) -> list[Node]:
         """The presets and the destination itself, the farthest first."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from box_sdk_gen.managers.uploads import UploadsManager
-from conformance.planted.planted_violations import Violations
+from conformance.planted.planted_violations import Violations, once_more
 from servers.box_account import FAIL, RENAME
 from servers.box_bench import LARGE
 
@@ -113,10 +113,6 @@ def _(patch: Patch) -> None:
     "abandon_removes_the_session_and_is_content_without",
     "unfinished",
 )
-def _(patch: Patch) -> None:
-    patch.setattr(Sessions, "abandon", lambda self, upload: None)
-
-
 @VIOLATIONS.add(
     "a session that is over is removed", "a_session_that_is_over_leaves_none_behind", "unfinished"
 )
@@ -373,17 +369,7 @@ def _(patch: Patch) -> None:
     "a throttled request is not sent again at once", EXACTLY, "DID NOT RAISE", route="upload_file"
 )
 def _(patch: Patch) -> None:
-    real = Service.call
-
-    def call(self: Service, *words: Any, **more: Any) -> Any:
-        try:
-            return real(self, *words, **more)
-        except DeliveryError as error:
-            if error.kind is not ErrorKind.THROTTLED:
-                raise
-            return real(self, *words, **more)
-
-    patch.setattr(Service, "call", call)
+    once_more(patch, Service, "call", ErrorKind.THROTTLED)
 
 
 @VIOLATIONS.add("throttling concerns the account", EXACTLY, "CONNECTION", route="upload_file")
@@ -407,18 +393,7 @@ def _(patch: Patch) -> None:
     r"len\(standin.seen\)",
 )
 def _(patch: Patch) -> None:
-    real = Service.call
-
-    def call(self: Service, *words: Any, **more: Any) -> Any:
-        try:
-            return real(self, *words, **more)
-        except DeliveryError as error:
-            if error.kind is not ErrorKind.AUTH_EXPIRED:
-                raise
-            self.client.auth.renew()
-            return real(self, *words, **more)
-
-    patch.setattr(Service, "call", call)
+    once_more(patch, Service, "call", ErrorKind.AUTH_EXPIRED, lambda it: it.client.auth.renew())
 
 
 @VIOLATIONS.add("another user is acted for", "another_user_is_acted_for_at_each_request", "As-User")

@@ -6,7 +6,7 @@ from typing import Any
 
 import dropbox.exceptions as sdk
 import pytest
-from conformance.planted.planted_violations import Violations
+from conformance.planted.planted_violations import Violations, once_more
 from dropbox import files
 from servers.dropbox_account import FAIL, ONE, PATH, RENAME
 
@@ -314,17 +314,7 @@ def _(patch: Patch) -> None:
 
 @VIOLATIONS.add("a throttled request is not sent again at once", EXACTLY, "DID NOT RAISE", **THROTTLED)
 def _(patch: Patch) -> None:
-    real = Service.call
-
-    def call(self: Service, *words: Any, **more: Any) -> Any:
-        try:
-            return real(self, *words, **more)
-        except DeliveryError as error:
-            if error.kind is not ErrorKind.THROTTLED:
-                raise
-            return real(self, *words, **more)
-
-    patch.setattr(Service, "call", call)
+    once_more(patch, Service, "call", ErrorKind.THROTTLED)
 
 
 @VIOLATIONS.add("throttling concerns the account", EXACTLY, "CONNECTION", **THROTTLED)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conformance.planted.planted_violations import Violations
+from conformance.planted.planted_violations import Violations, once_more
 from servers.onedrive_bench import UNIT
 from servers.onedrive_drive import FAIL, RENAME
 
-from conveyor.contract import DeliveryError, ErrorKind
+from conveyor.contract import ErrorKind
 from conveyor.kit.bodies import Counting
 from conveyor_connectors.onedrive import connector, drive, errors, graph, placing, sessions
 from conveyor_connectors.onedrive.drive import Drive, FolderIds, Stored
@@ -296,17 +296,7 @@ def _(patch: Patch) -> None:
 
 @VIOLATIONS.add("a throttled request is not sent again at once", EXACTLY, "DID NOT RAISE", **THROTTLED)
 def _(patch: Patch) -> None:
-    real = Graph.ask
-
-    def ask(self: Graph, *words: Any, **more: Any) -> Any:
-        try:
-            return real(self, *words, **more)
-        except DeliveryError as error:
-            if error.kind is not ErrorKind.THROTTLED:
-                raise
-            return real(self, *words, **more)
-
-    patch.setattr(Graph, "ask", ask)
+    once_more(patch, Graph, "ask", ErrorKind.THROTTLED)
 
 
 @VIOLATIONS.add("throttling concerns the account", EXACTLY, "CONNECTION", **THROTTLED)

@@ -28,6 +28,7 @@ from typing import Any
 
 import pytest
 
+from conveyor.contract import DeliveryError, ErrorKind
 from conveyor.testing import Bench, ConnectorSuite
 from conveyor.testing.parcels import declaring
 
@@ -65,6 +66,35 @@ class Violations(list[Violation]):
             return plant
 
         return keep
+
+
+def once_more(
+    patch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+    kind: ErrorKind,
+    between: Callable[[Any], object] = lambda _: None,
+) -> None:
+    """Have a method of ``owner`` tried a second time, at once, after an error of ``kind``.
+
+    Args:
+        patch: Takes it back.
+        owner, name: Whose method.
+        kind: Of the error.
+        between: Done before the second time, with the object.
+    """
+    real = getattr(owner, name)
+
+    def call(self: Any, *words: Any, **more: Any) -> Any:
+        try:
+            return real(self, *words, **more)
+        except DeliveryError as error:
+            if error.kind is not kind:
+                raise
+            between(self)
+            return real(self, *words, **more)
+
+    patch.setattr(owner, name, call)
 
 
 def noticing(violations: Violations, *behaviours: ModuleType) -> dict[str, Test]:
