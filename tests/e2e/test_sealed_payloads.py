@@ -18,6 +18,7 @@ from e2e.kit import PATIENCE, Place, until
 Places = Callable[..., Place]
 
 SEALED = {"payload_encryption": True}
+DELIVERED = Filter(statuses=frozenset({Status.DELIVERED}))
 PHOTO = random.Random(1).randbytes(300_000)
 
 
@@ -64,7 +65,8 @@ def test_keys_rotate_while_a_worker_runs_and_switching_it_off_leaves_it_readable
     assert "1 payload keys" in here.cli("keys", "rotate", "--new-key").stdout
     key = here.folder / "conveyor.key"
     key.write_text(key.read_text().split()[0] + "\n")  # the older one is gone
-    until(lambda: receiver.received, "the delivery")
+    with here.open() as installation:
+        until(lambda: installation.ledger.deliveries.find(DELIVERED, limit=1), "the delivery's record")
     assert [got.path.read_bytes() for got in receiver.received] == [PHOTO]
     assert payloads(here)[0].read_bytes() == before, "the file was not touched"
     here.stop()
