@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from conveyor.config.settings import Settings
     from conveyor.delivery.parts import WorkerSettings, Workshop
     from conveyor.keyring import Keyring
+    from conveyor.ledger.bulk import Matching
     from conveyor.ledger.facade import Ledger
     from conveyor.ledger.records import Filter, OrderResult
     from conveyor.log import EngineLog
@@ -260,8 +261,12 @@ class Installation:
         new_id: bool = False,
         to: str | None = None,
         rate: float | None = None,
+        matching: Sequence[Matching] | None = None,
     ) -> str:
         """Begin a replay in bulk; see :meth:`conveyor.Conveyor.bulk_replay`. Returns its id.
+
+        Args:
+            matching: How many there are, where they were just counted: that may take long.
 
         Raises:
             UsageError: As of :meth:`replay`.
@@ -270,6 +275,7 @@ class Installation:
         return self.ledger.bulk.begin(
             self.filter(selection),
             self.clock.now(),
+            matching=matching,
             force=force,
             new_id=new_id,
             to=None if to is None else (to, self.known(to).type),

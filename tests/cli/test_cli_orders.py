@@ -6,6 +6,7 @@ import pytest
 from cli.operator_line import OperatorLine
 
 from conveyor.contract import DeliveryError, ErrorKind
+from conveyor.ledger.bulk import Bulk
 
 TOO_LONG = DeliveryError(ErrorKind.NAME, "the name is too long there")
 REFUSED = DeliveryError(ErrorKind.AUTH_REVOKED, "login refused")
@@ -198,8 +199,11 @@ def test_more_than_a_few_are_replayed_in_bulk(
     operator: OperatorLine, failed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("conveyor.cli.verbs.orders.BULK", 0)
+    matching, counted = Bulk.matching, []
+    monkeypatch.setattr(Bulk, "matching", lambda *asked: counted.append(asked) or matching(*asked))
     ended = operator("replay", "--status", "failed")
     assert ended.code == 0
+    assert len(counted) == 1, "counting many takes long: once is enough"
     assert "1 matched, replayed in bulk" in ended.out
     operator.simulation.run(25)
     assert status(operator, failed) == "delivered"

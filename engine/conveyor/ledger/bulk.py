@@ -127,6 +127,7 @@ class Bulk:
         wanted: Filter,
         now: int,
         *,
+        matching: Iterable[Matching] | None = None,
         force: bool = False,
         new_id: bool = False,
         to: tuple[str, str] | None = None,
@@ -137,11 +138,12 @@ class Bulk:
         Args:
             wanted: Which deliveries, of those that exist now.
             now: Microseconds.
+            matching: What :meth:`matching` has just said of them, where that was asked before.
             force, new_id, to: As of :meth:`conveyor.ledger.orders.Orders.replay`.
             rate: Deliveries a second at most, over all destinations.
         """
         matched: dict[str, int] = {}
-        for each in self.matching(wanted):
+        for each in self.matching(wanted) if matching is None else matching:
             matched[each.destination] = matched.get(each.destination, 0) + each.count
         ident = ids.new("rpl", self._clock)
         options = {"force": force, "new_id": new_id, "to": to, "rate": rate}

@@ -102,7 +102,7 @@ def replay(
             if preview:
                 return _preview(matching, json=json)
             if rate is not None or sum(each.count for each in matching) > BULK:
-                options = {"force": force, "new_id": new_id, "to": to, "rate": rate}
+                options = {"force": force, "new_id": new_id, "to": to, "rate": rate, "matching": matching}
                 return _in_bulk(installation, chosen, everything, options, json=json)
         result = installation.replay(
             chosen, everything=everything, force=force, new_id=new_id, to=to, dry_run=dry_run
