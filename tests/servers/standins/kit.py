@@ -229,7 +229,7 @@ class StandIn:
         match request.method, request.path.removeprefix(CONTROL):
             case "GET", "files":
                 observer = StandInObserver(self)
-                return Answer(200, {name: observer.sha256(name) for name in observer.names()})
+                return Answer(200, {name: _digest(file) for name, file in observer.files().items()})
             case "GET", "counts":
                 return Answer(200, self.counts())
             case "GET", "unfinished":
@@ -466,20 +466,21 @@ class StandInObserver(Observer):
     def sha256(self, path: str) -> str | None:
         """Digest of the file, read in blocks."""
         found = self._find(path)
-        if found is None:
-            return None
-        with found.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return None if found is None else _digest(found)
 
-    def names(self) -> set[str]:
+    def files(self) -> dict[str, Path]:
         """All files; a name that stands there twice shows as ``name``, ``name#2`` …"""
         count: Counter[str] = Counter()
-        names = set()
-        for path, _ in self._standin.files():
+        found = {}
+        for path, file in self._standin.files():
             count[path] += 1
             shown = path if count[path] == 1 else f"{path}#{count[path]}"
-            names.add(shown.removeprefix(self._base))
-        return names
+            found[shown.removeprefix(self._base)] = file
+        return found
+
+    def names(self) -> set[str]:
+        """The names of :meth:`files`."""
+        return set(self.files())
 
     def put(self, path: str, data: bytes) -> None:
         """Place a stranger's file."""
@@ -495,6 +496,11 @@ class StandInObserver(Observer):
 
     def _find(self, path: str) -> Path | None:
         return next((file for name, file in self._standin.files() if name == self._base + path), None)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 _Any = TypeVar("_Any", bound=StandIn)
