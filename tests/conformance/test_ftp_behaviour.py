@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -360,3 +361,16 @@ def test_old_temporary_files_are_swept(root: Path, facts: bool) -> None:
     with scripted_ftp.start(root, without=() if facts else ("MLST", "MLSD")) as server:
         deliver(server, "photo.jpg")
         assert files(server) == {young.name, foreign.name, "photo.jpg"}
+
+
+@pytest.mark.parametrize("facts", [True, False], ids=["MLSD", "NLST"])
+def test_a_server_whose_clock_is_days_behind_keeps_what_is_young_by_it(root: Path, facts: bool) -> None:
+    young = root / ".conveyor-another_worker.1.part"
+    young.write_bytes(b"half")
+    ahead = make_env(clock=lambda: time.time() + 3 * 86400)
+    with (
+        scripted_ftp.start(root, without=() if facts else ("MLST", "MLSD")) as server,
+        connected(server, ahead) as connector,
+    ):
+        connector.deliver(make_parcel(10), Target("photo.jpg", RENAME), HarnessContext())
+        assert files(server) == {young.name, "photo.jpg"}

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -291,6 +292,15 @@ def test_old_temporary_files_are_swept_and_young_or_foreign_ones_are_not(server:
     with connected(server) as connector:
         connector.deliver(make_parcel(10), Target("in/photo.jpg", RENAME), HarnessContext())
     assert {path.name for path in folder.iterdir()} == {young.name, foreign.name, "photo.jpg"}
+
+
+@pytest.mark.parametrize("days", [0, 3])
+def test_a_server_whose_clock_is_days_behind_keeps_what_is_young_by_it(server: SshServer, days: int) -> None:
+    young = server.root / ".conveyor-dlv_another_worker.1.part"
+    young.write_bytes(b"half")
+    with connected(server, make_env(clock=lambda: time.time() + days * 86400)) as connector:
+        connector.deliver(make_parcel(10), Target("photo.jpg", RENAME), HarnessContext())
+    assert {path.name for path in server.root.iterdir()} == {young.name, "photo.jpg"}
 
 
 class Replacing(asyncssh.SFTPServer):

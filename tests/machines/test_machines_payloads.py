@@ -8,6 +8,7 @@ import json
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from conveyor.ids import new
 from conveyor.keyring import Keyring
 from conveyor.ledger.records import PayloadRecord
 from conveyor.payloads import PayloadKeys, open_store
-from conveyor.payloads.remote import PART, RemoteStore
+from conveyor.payloads.remote import CLOCK, PART, RemoteStore
 from conveyor.payloads.sealing import sealed_size
 from conveyor.receiver import Receiver
 
@@ -263,7 +264,24 @@ def test_removal_and_sweep(bucket: Bucket) -> None:
     assert bucket.store.sweep(known, 3600) == 0  # too young
     assert bucket.store.sweep(known, -60) == 1
     assert sorted(asked) == sorted([kept.location, orphan.location])
-    assert bucket.names() == sorted([kept.location, "somebody/elses.txt"])
+    assert bucket.names() == sorted([CLOCK, kept.location, "somebody/elses.txt"])
+
+
+class Ahead(datetime):
+    """The clock of a machine that is days ahead."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Ahead:
+        return cls.fromtimestamp((datetime.now(UTC) + timedelta(days=3)).timestamp(), tz)
+
+
+def test_a_machine_whose_clock_is_days_ahead_sweeps_nothing_young(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conveyor.payloads.remote.datetime", Ahead)
+    staged = bucket.store.stage(io.BytesIO(b"not committed yet"))
+    assert bucket.store.sweep(lambda _: set(), 86_400) == 0
+    assert staged.record.location in bucket.names()
 
 
 def test_a_file_in_place_stays_where_it_is(bucket: Bucket, tmp_path: Path) -> None:
@@ -337,7 +355,7 @@ def test_an_engine_delivers_from_a_bucket_and_cleans_up(
             close_idle=lambda: None,
         )
         keeper.remove_payloads()
-        assert bucket.names() == []
+        assert bucket.names() == [CLOCK]
     for option in ("secret_access_key", "account_key"):
         assert bucket.options.get(option, "-no-such-") not in here.log()
 

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -234,6 +235,24 @@ def test_the_sweep_drops_old_empty_shards_and_the_store_goes_on(store: LocalStor
     assert store.sweep(none_known, DAY) == 0
     assert not shard.exists()
     assert store.put(io.BytesIO(b"y")).size == 1
+
+
+def test_a_machine_whose_clock_is_days_ahead_sweeps_nothing_young(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half, whole = store.stage(io.BytesIO(b"half")), store.put(io.BytesIO(b"not committed yet"))
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3 * DAY)
+    assert store.sweep(none_known, DAY) == 0
+    assert files(store) == sorted([half.temporary, store.root / whole.location])
+    half.discard()
+
+
+def test_a_share_that_is_away_is_not_swept(store: LocalStore) -> None:
+    store.put(io.BytesIO(b"x"))
+    (store.root / MARKER).unlink()
+    with pytest.raises(PayloadError, match="tell the time"):
+        store.sweep(none_known, -DAY)
 
 
 def test_sweeping_a_store_that_does_not_exist_yet(store: LocalStore) -> None:

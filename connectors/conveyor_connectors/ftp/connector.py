@@ -27,6 +27,7 @@ from conveyor.contract import (
 )
 from conveyor_connectors.ftp import names
 from conveyor_connectors.ftp.delivery import FileDelivery
+from conveyor_connectors.ftp.folders import outdated
 from conveyor_connectors.ftp.options import FtpOptions
 from conveyor_connectors.ftp.server import LinkLost, Refused
 
@@ -152,8 +153,15 @@ class FileConnector(ABC, Generic[S]):
         """Raise CONFIG unless the destination's folder is there."""
 
     @abstractmethod
-    def _sweep(self, session: S, folder: str) -> int:
-        """Remove our temporary files that are older than a day; returns how many."""
+    def _listing(self, session: S, folder: str) -> list[tuple[str, float | None]]:
+        """Names in a folder and when they changed by the server's clock, as many as one look gives.
+
+        Raises Refused.
+        """
+
+    @abstractmethod
+    def _changed(self, session: S, path: str) -> float | None:
+        """When a file changed by the server's clock; None when the server does not say. Raises Refused."""
 
     @abstractmethod
     def _write_canary(self, session: S, path: str) -> None:
@@ -213,9 +221,26 @@ class FileConnector(ABC, Generic[S]):
             return
         self._swept = True
         folder = names.join(self._options.remote_path, "/".join(target.parents))
-        count = self._sweep(session, folder)
+        count = 0
+        with contextlib.suppress(Refused):  # nothing here is worth failing a delivery for
+            listing = self._listing(session, folder)
+            # Seldom: the server is asked for its time only when ours says that there is something to remove.
+            if outdated(listing, self._env.clock()):
+                now = self._time_there(session, folder)
+                old = [] if now is None else outdated(listing, now)
+                count = sum(self._removed(session, names.join(folder, name)) for name in old)
         if count:
             self._env.log.info("removed temporary files older than a day", folder=folder, count=count)
+
+    def _time_there(self, session: S, folder: str) -> float | None:
+        """The server's clock, by a file that is written now: it and ours may be days apart."""
+        path = names.temporary(folder, f"clock-{uuid.uuid4().hex}", 1)
+        try:
+            with contextlib.suppress(Refused, DeliveryError):  # on a full disk the empty file tells it, too
+                self._write_canary(session, path)
+            return self._changed(session, path)
+        finally:
+            self._removed(session, path)
 
     def _try_out(self, session: S) -> Iterator[CheckStep]:
         base = self._options.remote_path

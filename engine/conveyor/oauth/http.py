@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from conveyor.kit.waits import stated_delay
 from conveyor.network.lifeline import within
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def ask(
     return Answer(
         response.status,
         _object(text),
-        retry_after(response.headers.get("Retry-After")),
+        stated_delay(response.headers),
         _instant(response.headers.get("Date")),
     )
 
@@ -119,16 +119,6 @@ def _read(response: BaseHTTPResponse) -> bytes:
         text += part
     response.close()
     return text
-
-
-def retry_after(text: str | None) -> float | None:
-    """Seconds of a ``Retry-After`` header in either form (RFC 9110 §10.2.3), never negative."""
-    if text is None:
-        return None
-    if text.strip().isdigit():
-        return float(text)
-    instant = _instant(text)
-    return None if instant is None else max(0.0, instant - time.time())
 
 
 def _plain(error: Exception) -> str:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import io
 import os
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -188,12 +187,18 @@ class LocalStore:
 
         Args:
             known: Which of these locations does the ledger know?
-            older_than: Seconds since a file's last write, by the system's clock.
+            older_than: Seconds since a file's last write, by the clock that stamps files there: a share's
+                server has its own, and this machine's may be days off.
 
         Returns:
             How many files were removed.
         """
-        return sweep(self.root, known, time.time() - older_than)
+        return sweep(self.root, known, self._time_there() - older_than) if self.root.is_dir() else 0
+
+    def _time_there(self) -> float:
+        with store_errors(self.root, "tell the time"):
+            os.utime(self.root / MARKER)
+            return os.stat(self.root / MARKER).st_mtime
 
     def check(self) -> None:
         """Raise PayloadError when payloads cannot be read here just now."""

@@ -43,6 +43,9 @@ _TOGETHER: Final = 4
 _BATCH: Final = 500
 _REMOVERS: Final = 8
 
+CLOCK: Final = ".conveyor-clock"
+"""The object that is written to learn the service's time."""
+
 
 @dataclass(slots=True)
 class StagedObject:
@@ -202,7 +205,7 @@ class RemoteStore:
         Returns:
             How many objects were removed.
         """
-        before = datetime.now(UTC) - timedelta(seconds=older_than)
+        before = self._time_there() - timedelta(seconds=older_than)
         removed = 0
         for batch in self._listed(before):
             kept = known(batch)
@@ -294,6 +297,14 @@ class RemoteStore:
             refused(error, record, self.check)
             with bucket_errors(self.name, f"find {record.location}"):
                 raise
+
+    def _time_there(self) -> datetime:
+        """The clock that stamps the objects; this machine's may be days off."""
+        import obstore
+
+        with self._uploading():
+            obstore.put(self._bucket, CLOCK, b"", use_multipart=False)
+            return obstore.head(self._bucket, CLOCK)["last_modified"]
 
     def _delete(self, location: str) -> None:
         import obstore

@@ -199,10 +199,15 @@ class Client:
         except Reply:
             found_names = self._lines("NLST")
         ours = [name for name in found_names if names.is_ours(name)]
-        return [(name, self._changed(names.join(full, name))) for name in ours]
+        return [(name, self.changed(names.join(full, name))) for name in ours]
 
-    def _changed(self, full: str) -> float | None:
+    def changed(self, path: str) -> float | None:
+        """When a file changed, seconds since the epoch by the server's clock; None when it does not say."""
+        full = self.at(path)
         try:
+            if "MLST" in self.features:
+                known = facts.entry_of_reply(self.control.ask(f"MLST {full}"))
+                return None if known is None else known.changed
             return facts.moment(self.control.ask(f"MDTM {full}")[4:].strip())
         except Reply:
             return None

@@ -11,7 +11,7 @@ from conveyor_connectors.ftp.plain.client import Client
 from conveyor_connectors.ftp.plain.control import Reply
 from conveyor_connectors.ftp.plain.delivery import FtpDelivery
 from conveyor_connectors.ftp.plain.errors import of_reply
-from conveyor_connectors.ftp.plain.folders import require_folder, sweep
+from conveyor_connectors.ftp.plain.folders import require_folder
 from conveyor_connectors.ftp.plain.session import connect
 from conveyor_connectors.ftp.server import Refused
 from conveyor_connectors.ftp.spec import FTP_CAPABILITIES
@@ -60,8 +60,11 @@ class FtpConnector(FileConnector[Client]):
     def _require_base(self, session: Client) -> None:
         require_folder(session, self._options.remote_path)
 
-    def _sweep(self, session: Client, folder: str) -> int:
-        return sweep(session, folder, self._env.clock())
+    def _listing(self, session: Client, folder: str) -> list[tuple[str, float | None]]:
+        return session.listing(folder)
+
+    def _changed(self, session: Client, path: str) -> float | None:
+        return session.changed(path)
 
     def _write_canary(self, session: Client, path: str) -> None:
         session.write(path, CANARY)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from conveyor_connectors.ftp import names
-from conveyor_connectors.ftp.folders import file_in_the_way, make_folders, no_folder, outdated
+from conveyor_connectors.ftp.folders import file_in_the_way, make_folders, no_folder
 from conveyor_connectors.ftp.plain.client import Client
 from conveyor_connectors.ftp.plain.control import Reply
 from conveyor_connectors.ftp.plain.errors import of_reply
@@ -50,15 +49,3 @@ def _make(client: Client, path: str, parent_is_there: bool) -> bool:
     if parent_is_there:
         raise of_reply(refused, f"making the folder {path}")
     return False
-
-
-def sweep(client: Client, folder: str, now: float) -> int:
-    """Remove our own temporary files that are older than a day from ``folder``; returns how many.
-
-    Nothing here is worth failing a delivery for: refused requests are ignored.
-    """
-    try:
-        old = outdated(client.listing(folder), now)
-    except Reply:
-        return 0
-    return sum(client.removed(names.join(folder, name)) for name in old)

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from conveyor.contract import AttemptContext, CheckStep, DeliveryError, Parcel, ServerKey, Target
 from conveyor_connectors.ftp.connector import CANARY, FileConnector, not_what_was_written
+from conveyor_connectors.ftp.folders import SWEEP_MOST
 from conveyor_connectors.ftp.server import Refused
 from conveyor_connectors.ftp.sftp import wire
 from conveyor_connectors.ftp.sftp.client import StatusError
 from conveyor_connectors.ftp.sftp.delivery import SftpDelivery, discard
 from conveyor_connectors.ftp.sftp.errors import of_status
-from conveyor_connectors.ftp.sftp.folders import removed, require_folder, sweep
+from conveyor_connectors.ftp.sftp.folders import removed, require_folder
 from conveyor_connectors.ftp.sftp.publish import Publisher
 from conveyor_connectors.ftp.sftp.session import Session, connect, scan_host_key
 from conveyor_connectors.ftp.sftp.trust import is_known, remember
@@ -67,8 +68,13 @@ class SftpConnector(FileConnector[Session]):
     def _require_base(self, session: Session) -> None:
         require_folder(session.client, self._options.remote_path)
 
-    def _sweep(self, session: Session, folder: str) -> int:
-        return sweep(session.client, folder, self._env.clock())
+    def _listing(self, session: Session, folder: str) -> list[tuple[str, float | None]]:
+        found = session.client.listing(folder or ".", most=SWEEP_MOST)
+        return [(name, attributes.mtime) for name, attributes in found]
+
+    def _changed(self, session: Session, path: str) -> float | None:
+        there = session.client.lstat(path)
+        return None if there is None else there.mtime
 
     def _write_canary(self, session: Session, path: str) -> None:
         client = session.client

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from conveyor_connectors.ftp import names
-from conveyor_connectors.ftp.folders import SWEEP_MOST, file_in_the_way, make_folders, no_folder, outdated
+from conveyor_connectors.ftp.folders import file_in_the_way, make_folders, no_folder
 from conveyor_connectors.ftp.sftp.client import Client, StatusError
 from conveyor_connectors.ftp.sftp.errors import of_status
 from conveyor_connectors.ftp.sftp.wire import Status
@@ -49,19 +48,6 @@ def _make(client: Client, path: str) -> bool:
     if there is not None:
         raise file_in_the_way(path)
     raise of_status(refused, f"making the folder {path}")
-
-
-def sweep(client: Client, folder: str, now: float) -> int:
-    """Remove our own temporary files that are older than a day from ``folder``; returns how many.
-
-    Nothing here is worth failing a delivery for: refused requests are ignored.
-    """
-    try:
-        listing = client.listing(folder or ".", most=SWEEP_MOST)
-        old = outdated(((name, attributes.mtime) for name, attributes in listing), now)
-    except StatusError:
-        return 0
-    return sum(removed(client, names.join(folder, name)) for name in old)
 
 
 def removed(client: Client, path: str) -> bool:
