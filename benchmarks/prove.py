@@ -2,8 +2,9 @@
 
 Real engine processes deliver to real servers while a schedule of faults, made from ``--seed`` alone, is
 carried out; afterwards the destinations' own files are held against the ledger. What it cannot do is printed
-as not run. The exit code is 1 when the checker found anything. ``--plant`` puts a bug into the engines, to
-see that the checker would find it.
+as not run. The exit code is 1 when the checker found anything. A line every few seconds (on stderr) says how
+far it is; Ctrl-C ends everything and says what was done, without a judgement: exit code 130. ``--plant`` puts
+a bug into the engines, to see that the checker would find it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,14 @@ from benchmarks import _kit  # puts tests/ on the path
 from e2e.checker import WRONG
 from e2e.plants import PLANTS
 from e2e.proving import PAIRS, TYPES, prove, stage
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+def tell(line: str) -> None:
+    """Say how far it is."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def main(arguments: list[str]) -> int:
@@ -32,17 +41,22 @@ def main(arguments: list[str]) -> int:
     wanted = parser.parse_args(arguments)
     types = tuple(wanted.types.split(","))
     print(f"pair {wanted.pair}, seed {wanted.seed}, on {_kit.machine()}", flush=True)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        stage(wanted.pair, Path(folder), types=types, plant=wanted.plant) as on,
-    ):
-        found = prove(
-            on,
-            files=wanted.deliveries // len(types),
-            seed=wanted.seed,
-            seconds=wanted.time,
-            patience=wanted.patience,
-        )
+    try:
+        with (
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+            stage(wanted.pair, Path(folder), types=types, plant=wanted.plant) as on,
+        ):
+            found = prove(
+                on,
+                files=wanted.deliveries // len(types),
+                seed=wanted.seed,
+                seconds=wanted.time,
+                patience=wanted.patience,
+                tell=tell,
+            )
+    except KeyboardInterrupt:
+        tell("everything has been ended")
+        return INTERRUPTED
     print(found.table())
     print(found)
     for reason in on.not_run:

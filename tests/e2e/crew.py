@@ -19,6 +19,8 @@ from e2e.kit import Place, until
 
 TESTS = Path(__file__).resolve().parents[1]
 SITE = TESTS / "e2e" / "engine_site"
+START = 180.0
+"""Seconds that all processes have to start: on a machine with other work it takes long."""
 
 
 @dataclass
@@ -90,17 +92,21 @@ class Crew:
         """What the present process of a post has said."""
         return (self.place.folder / self._logs[number]).read_text(errors="replace")
 
-    def stop(self, installation: Installation) -> None:
-        """End all in good order, each as soon as it is far enough to take SIGTERM as an order."""
+    def wait_ready(self, installation: Installation) -> None:
+        """Wait until each is far enough to deliver, or to ring, and to take SIGTERM as an order."""
 
-        def heed() -> bool:
+        def ready() -> bool:
             self.revive()
             known = {worker.pid for worker in serving(installation.ledger.workers.all(), 0)}
             engines = {process.pid for process in self.processes[:ENGINES]}
             ringing = all("dispatching" in self.said(n) for n in range(ENGINES, len(self.posts)))
             return known >= engines and ringing
 
-        until(heed, "the processes know their ledger")
+        until(ready, "the processes know their ledger", START)
+
+    def stop(self, installation: Installation) -> None:
+        """End all in good order."""
+        self.wait_ready(installation)
         for process in self.processes:
             process.send_signal(signal.SIGTERM)
         for number, process in enumerate(self.processes):

@@ -25,6 +25,8 @@ from e2e.kit import Place, until
 PAST_THE_LEASE = (7.0, 9.0)
 """Seconds; the lease has 5."""
 PATIENT = 600.0
+TOLD_EVERY = 5.0
+"""Seconds between lines about what is going on."""
 DAY = 86400 * 1_000_000
 TURNS = {
     "kill": 4, "operator": 3, "connections": 3, "stalls": 3, "services": 2, "freeze": 2, "partitions": 1
@@ -70,6 +72,14 @@ class Done:
     seconds: float = 0.0
     trouble: str = ""
     """Why it did not end in good order."""
+
+    def listed(self) -> str:
+        """How often each fault happened, a line each."""
+        return "\n".join(f"  {count:4} × {name}" for name, count in sorted(self.counts.items()))
+
+
+def silent(line: str) -> None:
+    """Tells nobody."""
 
 
 def unavailable() -> Answer:
@@ -172,6 +182,15 @@ class Carrying:
         except LedgerError:
             self._waiting.append(order)
 
+    def progress(self) -> str:
+        """What has been submitted, what is final, and the faults so far."""
+        submitted = len(self.done.digests) * len(self.installation.source.list())
+        try:
+            final = f"{submitted - self.installation.ledger.deliveries.open_count()} final"
+        except LedgerError:
+            final = "the ledger is away"
+        return f"{submitted} deliveries submitted, {final}, {self.done.counts.total()} faults"
+
     def submit(self, number: int, count: int) -> None:
         """An application hands over ``count`` files, from that number on."""
         self.done.digests |= campaign.submit_some(self.installation, range(number, number + count), self.seed)
@@ -212,6 +231,7 @@ def run(
     seed: int,
     seconds: float,
     patience: float = PATIENT,
+    tell: Callable[[str], None] = silent,
 ) -> Done:
     """Submit files while the schedule of a seed is carried out, wait until everything is final, stop all.
 
@@ -225,6 +245,10 @@ def run(
         seed: Decides on files and schedule.
         seconds: How long faults begin; the last files come when nine tenths of it have passed.
         patience: Seconds after the last fault until what is open counts as stuck.
+        tell: Is given a line every few seconds.
+
+    Raises:
+        KeyboardInterrupt: By then all processes have ended, and what was done has been told.
     """
     with ExitStack() as stack:
         installation = stack.enter_context(place.open())
@@ -232,11 +256,16 @@ def run(
         known = {**carrying.actions(), **actions(carrying)}
         left = schedule(seed, seconds, known)
         portions = _portions(files, seconds)
-        began = time.monotonic()
+        began = told = time.monotonic()
         looked = 0.0
 
         def settled() -> bool:
-            nonlocal looked
+            nonlocal looked, told
+            if time.monotonic() - told >= TOLD_EVERY:
+                told = time.monotonic()
+                ends = (("faults for", began + seconds), ("given up in", began + seconds + patience))
+                what, end = next(each for each in ends if each[1] >= told or each is ends[-1])
+                tell(f"{carrying.progress()}; {what} {max(0.0, end - told):.0f} s")
             lasting = carrying.lasting()
             carrying.revive()
             while left and time.monotonic() - began >= left[0].at:
@@ -255,10 +284,18 @@ def run(
                 return False  # the database is being restarted
 
         try:
+            tell("the processes start")
+            carrying.crew.wait_ready(installation)  # a fault that meets nobody shows nothing
+            began = told = time.monotonic()
             until(settled, "everything is final", patience=seconds + patience)
             carrying.crew.stop(installation)
         except AssertionError as error:
             carrying.done.trouble = str(error)
             place.stop()
+        except KeyboardInterrupt:
+            place.stop()
+            tell(f"interrupted after {time.monotonic() - began:.0f} s: {carrying.progress()}")
+            tell(carrying.done.listed())
+            raise
         carrying.done.seconds = time.monotonic() - began
         return carrying.done

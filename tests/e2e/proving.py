@@ -32,6 +32,8 @@ SCHEDULE = ["200ms", "500ms", "1s", "2s", "4s", "8s", "8s", "8s"]
 LIMITS = {"concurrency": 8, "idle_timeout": "4s", "answer_timeout": "4s", "base_timeout": "20s"}
 LEDGER = "PROVE_LEDGER"
 """Variable with the ledger's URL: each engine reaches it by a way of its own."""
+BROKER = "PROVE_BROKER"
+"""The same of the broker's URL."""
 CLOCKS = (90.0, -90.0)
 """Seconds that the two engines' clocks are ahead, where a server's clock decides."""
 DISK = 128 * 1024 * 1024
@@ -183,12 +185,34 @@ def _engines(
 def _broker(on: Stage, stack: ExitStack, pair: str, settings: dict[str, Any]) -> None:
     if pair == "postgres+rabbitmq":
         rabbit = stack.enter_context(rabbitmq.start())
-        settings["broker"] = rabbit.url
+        _ways_to_broker(on, stack, "RabbitMQ", rabbit.url, settings)
         on.actions["restart RabbitMQ"] = Action("services", lambda _: rabbit.restart())
     if pair == "postgres+redis":
         redis = stack.enter_context(redis_server.start())
-        settings["broker"] = redis.url
+        _ways_to_broker(on, stack, "Redis", redis.url, settings)
         on.actions["flush Redis"] = Action("services", lambda _: redis.client().flushall())
+
+
+def _ways_to_broker(on: Stage, stack: ExitStack, name: str, url: str, settings: dict[str, Any]) -> None:
+    """Each process reaches the broker by a way of its own, which can be blocked by itself."""
+    settings["broker"] = f"${{{BROKER}}}"
+    stack.callback(os.environ.pop, BROKER, None)
+    os.environ[BROKER] = url
+    port = int(urlsplit(url).port or 0)
+    ways = [stack.enter_context(FaultProxy("127.0.0.1", port)) for _ in on.posts]
+    for post, way in zip(on.posts, ways, strict=True):
+        post.environment = {**post.environment, BROKER: url.replace(f":{port}", f":{way.port}", 1)}
+    for who, first in (("worker", 0), ("dispatcher", campaign.ENGINES)):
+        mine = ways[first : first + campaign.ENGINES]
+        on.actions[f"a {who} does not reach {name}"] = Action(
+            "partitions",
+            lambda victim, mine=mine: mine[victim].pause(),
+            lambda victim, mine=mine: mine[victim].resume(),
+            PAST_THE_LEASE,
+        )
+        on.actions[f"reset a {who}'s connection to {name}"] = Action(
+            "connections", lambda victim, mine=mine: mine[victim].cut(after=0, reset=True)
+        )
 
 
 def _webhook(on: Stage, stack: ExitStack) -> tuple[dict[str, Any], int]:
@@ -250,19 +274,25 @@ def _folder(root: Path) -> Path:
 
 
 def prove(
-    on: Stage, *, files: int, seed: int, seconds: float, patience: float = faults.PATIENT
+    on: Stage,
+    *,
+    files: int,
+    seed: int,
+    seconds: float,
+    patience: float = faults.PATIENT,
+    tell: Callable[[str], None] = faults.silent,
 ) -> checker.Findings:
-    """Submit, disturb, settle, check."""
+    """Submit, disturb, settle, check; ``tell`` is given a line every few seconds."""
     done = faults.run(
-        on.place, on.posts, on.faults, files=files, seed=seed, seconds=seconds, patience=patience
+        on.place, on.posts, on.faults, files=files, seed=seed, seconds=seconds, patience=patience, tell=tell
     )
+    tell("checking what the destinations hold")
     posts = Counter(received.delivery_id for received in on.receiver.received)
     found = checker.check(on.place, done.digests, on.held, {"webhook": posts}, cancelled=done.cancelled)
     found.trouble = done.trouble
     found.kills = done.counts["kill"] + done.counts["kill a dispatcher"]
     found.seconds = done.seconds
-    for name, count in sorted(done.counts.items()):
-        print(f"  {count:4} × {name}")
+    print(done.listed())
     for name, said in on.notes().items():
         print(f"  {said:>4} × {name}")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -72,6 +73,27 @@ def test_an_engines_clock_is_shifted_in_processes_that_it_starts_too(ahead: floa
         assert abs(float(clock) - time.time() - ahead) < 20
 
 
+def test_ctrl_c_ends_everything_and_says_what_was_done(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.prove", "--types", "webhook", "--deliveries", "20"]
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # its engines work in a folder of this test
+    told: list[str] = []
+    with subprocess.Popen(
+        command, cwd=root, env=environment, text=True, stderr=subprocess.PIPE, start_new_session=True
+    ) as run:
+        assert run.stderr is not None
+        for line in run.stderr:
+            told.append(line)
+            if "deliveries submitted" in line and len(told) == 2:
+                os.killpg(run.pid, signal.SIGINT)
+    assert run.returncode == 130, told
+    assert told[0] == "the processes start\n"
+    assert "deliveries submitted" in told[1]
+    assert any(line.startswith("interrupted after") for line in told[2:])
+    assert told[-1] == "everything has been ended\n"
+    assert not _engines(tmp_path)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("plant", "pair", "what"),
@@ -91,6 +113,12 @@ def test_a_planted_bug_is_reported(tmp_path: Path, plant: str, pair: str, what: 
         if what in found.wrong:
             return
     pytest.fail(f"{plant}: {found}")
+
+
+def _engines(folder: Path) -> list[str]:
+    """The processes whose config lies in ``folder``."""
+    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    return [line for line in found.stdout.splitlines() if str(folder) in line]
 
 
 def _jobs(folder: Path) -> list[str]:
