@@ -1,12 +1,13 @@
-"""The suite on the Google Drive connector, at a real account; see :mod:`servers.google_drive_live`."""
+"""The suite on the Google Drive connector, at a real account; see :mod:`servers.live`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
-from servers import google_drive_live
+from servers.live import ACCOUNTS, google_drive
 
 from conveyor.testing import Bench, ConnectorSuite
-from conveyor.testing.plugin import requires
 
 pytestmark = pytest.mark.live
 
@@ -14,7 +15,6 @@ pytestmark = pytest.mark.live
 class TestGoogleDriveLive(ConnectorSuite):
     @pytest.fixture(scope="class")
     @classmethod
-    def bench(cls) -> Bench:
-        given = google_drive_live.named("TOKEN") and google_drive_live.named("FOLDER")
-        requires(bool(given), f"{google_drive_live.PREFIX}TOKEN and {google_drive_live.PREFIX}FOLDER")
-        return google_drive_live.bench()
+    def bench(cls) -> Iterator[Bench]:
+        with google_drive.bench(ACCOUNTS["google_drive"].given()) as bench:
+            yield bench

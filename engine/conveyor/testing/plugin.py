@@ -16,6 +16,8 @@ pytest.register_assert_rewrite("conveyor.testing.suite")
 
 MISSING = "not installed: "
 """How the reason of a skip begins when a server's package is missing. Under ``CI=true`` it is a failure."""
+UNSET = "not set: "
+"""The same where the environment names no account: nobody has to have one."""
 
 
 PROPERTY = "conveyor"
@@ -101,7 +103,7 @@ class _Summary:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _empty(self) -> list[str]:
-        """Suites of which nothing ran, though the whole suite was asked for and its server is there."""
+        """Suites of which nothing ran, though the whole suite was asked for and what it needs is there."""
         option = self._config.option
         chosen = option.keyword or any("::" in arg for arg in self._config.args)
         if chosen or getattr(option, "lf", False):
@@ -109,7 +111,8 @@ class _Summary:
         return [
             suite
             for suite in sorted(self._skips)
-            if not self._ran[suite] and not all(reason.startswith(MISSING) for reason in self._skips[suite])
+            if not self._ran[suite]
+            and not all(reason.startswith((MISSING, UNSET)) for reason in self._skips[suite])
         ]
 
 
