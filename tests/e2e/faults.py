@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
-from conveyor.errors import LedgerError
+from conveyor.errors import LedgerError, PayloadError
 from conveyor.installation import Installation
 from conveyor.ledger.records import OPEN, Filter, Status
 from conveyor.receiver.receiver import Answer
+from conveyor.submission import BatchError
 from e2e import campaign
 from e2e.campaign import ENGINES
 from e2e.crew import Crew, Post
@@ -176,10 +177,14 @@ class Carrying:
         self._waiting.append(order)
 
     def order(self, order: Callable[[], None]) -> None:
-        """An operator's order; again later when the ledger is away."""
+        """An operator's order; again later when the ledger is away, or a disk full."""
         try:
             order()
         except LedgerError:
+            self._waiting.append(order)
+        except BatchError as refused:
+            if not isinstance(refused.error, PayloadError):
+                raise
             self._waiting.append(order)
 
     def progress(self) -> str:

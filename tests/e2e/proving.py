@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 
 from servers import places as asked
 from servers import postgres, rabbitmq, redis_server, seaweed, sshd, wsgi_dav
-from servers.ssh import SshServer
 from servers.standins.child import launched
 
 from conveyor.receiver import Receiver
 from conveyor.testing.proxy import FaultProxy
-from e2e import campaign, checker, faults, places, witness
+from e2e import campaign, checker, disks, faults, places, witness
 from e2e.crew import Post
+from e2e.disks import Disk
 from e2e.faults import PAST_THE_LEASE, Action, Carrying
 from e2e.kit import Place
 
@@ -38,6 +38,10 @@ CLOCKS = (90.0, -90.0)
 """Seconds that the two engines' clocks are ahead, where a server's clock decides."""
 DISK = 128 * 1024 * 1024
 """Bytes of the disk below the SFTP server."""
+ROOM = 512 * 1024 * 1024
+"""Bytes of the disks below the payload store and a ledger on SQLite."""
+FULL = (2.0, 7.0)
+"""Seconds that a disk is full: some last longer than the lease."""
 STALLED = (2.0, 7.0)
 """Seconds: some stalls end by themselves, some outlast the idle limit."""
 
@@ -52,8 +56,8 @@ class Stage:
     posts: list[Post]
     proxies: dict[str, FaultProxy]
     actions: dict[str, Action] = field(default_factory=dict)
-    disk: SshServer | None = None
-    """The SFTP server whose disk can be filled."""
+    disks: dict[str, Disk] = field(default_factory=dict)
+    """Those that can be filled, by what lies on them."""
     not_run: list[str] = field(default_factory=list)
     """Faults that are not possible here, each with the reason."""
     notes: Callable[[], dict[str, str]] = dict
@@ -78,30 +82,15 @@ class Stage:
             lambda _: [proxy.resume() for proxy in every],
             PAST_THE_LEASE,
         )
-        if self.disk is not None:
-            found["fill the disk of SFTP"] = Action(
-                "services", lambda _: self.fill(), lambda _: self.empty(carrying), (2.0, 4.0)
-            )
+        for name, disk in self.disks.items():
+
+            def empty(victim: int, name: str = name, disk: Disk = disk) -> None:
+                disk.empty()
+                if name in self.proxies:  # a destination: an operator has made room and says so
+                    carrying.order_soon(partial(carrying.resume, name))
+
+            found[f"fill the disk of {name}"] = Action("services", lambda _, d=disk: d.fill(), empty, FULL)
         return found
-
-    @property
-    def _filler(self) -> Path:
-        assert self.disk is not None
-        return self.disk.root / "filler"
-
-    def fill(self) -> None:
-        """Not one more byte fits on the SFTP server's disk."""
-        try:
-            with self._filler.open("ab", buffering=0) as file:
-                while file.write(bytes(1 << 20)):
-                    pass
-        except OSError:
-            pass  # it is full
-
-    def empty(self, carrying: Carrying) -> None:
-        """An operator has made room and says so."""
-        self._filler.unlink(missing_ok=True)
-        carrying.order_soon(partial(carrying.resume, "sftp"))
 
 
 @contextmanager
@@ -123,6 +112,7 @@ def stage(
         on = Stage(Place(folder, {}), {}, receiver, [], {})
         stack.callback(on.place.stop)
         _engines(on, stack, pair, settings, plant, clocks)
+        _disks(on, stack, pair, settings)
         makers = {
             "webhook": _webhook, "s3": _s3, "sftp": _sftp, "webdav": _webdav, "box": _box,
             "google_drive": _google_drive,
@@ -182,6 +172,22 @@ def _engines(
     _broker(on, stack, pair, settings)
 
 
+def _disks(on: Stage, stack: ExitStack, pair: str, settings: dict[str, Any]) -> None:
+    """Small disks beneath the payload store and beneath a ledger that is a file."""
+    beneath = {"the payload store": ("payloads", "{}/payloads")}
+    if pair == "sqlite":
+        beneath["the ledger"] = ("ledger", "sqlite:///{}/conveyor.db")
+    else:
+        on.not_run.append("a full disk beneath the ledger: PostgreSQL ends then, and is restarted anyway")
+    for number, (name, (setting, where)) in enumerate(beneath.items()):
+        disk = stack.enter_context(disks.mounted(on.place.folder / f"disk-{number}", ROOM))
+        if disk is None:
+            on.not_run.append(f"a full disk beneath {name}: {disks.WHY_NOT}")
+        else:
+            on.disks[name] = disk
+            settings[setting] = where.format(disk.root)
+
+
 def _broker(on: Stage, stack: ExitStack, pair: str, settings: dict[str, Any]) -> None:
     if pair == "postgres+rabbitmq":
         rabbit = stack.enter_context(rabbitmq.start())
@@ -234,9 +240,9 @@ def _sftp(on: Stage, stack: ExitStack) -> tuple[dict[str, Any], int]:
     small = sshd.can_be_filled()
     server = stack.enter_context(sshd.start(disk=DISK) if small else sshd.start())
     if small:
-        on.disk = server
+        on.disks["sftp"] = Disk(server.root)
     else:
-        on.not_run.append("a small disk that fills up: mounting one takes root")
+        on.not_run.append(f"a full disk of the SFTP server: {disks.WHY_NOT}")
     on.held["sftp"] = places.folder_holds(_folder(server.root))
     return places.sftp_destination(server, f"{server.base}/prove"), server.port
 
@@ -290,6 +296,7 @@ def prove(
     posts = Counter(received.delivery_id for received in on.receiver.received)
     found = checker.check(on.place, done.digests, on.held, {"webhook": posts}, cancelled=done.cancelled)
     found.trouble = done.trouble
+    found.strangers += [f"payload store: {path}" for path in on.place.folder.glob("**/.pay_*.part")]
     found.kills = done.counts["kill"] + done.counts["kill a dispatcher"]
     found.seconds = done.seconds
     print(done.listed())

@@ -18,6 +18,7 @@ from conveyor.testing.plugin import requires
 from e2e import checker, faults
 from e2e.crew import Post
 from e2e.faults import Action
+from e2e.kit import Place
 from e2e.proving import TYPES, prove, stage
 
 pytestmark = [pytest.mark.server]
@@ -33,13 +34,13 @@ def test_a_small_proof_and_its_checker(tmp_path: Path) -> None:
         assert not found.wrong, found
         assert found.deliveries == 20 * len(SMALL)
 
-        digests = dict.fromkeys((name for name in _jobs(on.place.folder)), "other bytes")
+        digests = dict.fromkeys((name for name in _jobs(on.place)), "other bytes")
         posts: Counter[str] = Counter()
         spoilt = checker.check(on.place, digests, {**on.held, "sftp": dict}, {"webhook": posts})
         assert spoilt.lost
         assert spoilt.corrupt
         on.held["extra"] = lambda: {"a second copy": ""}
-        with sqlite3.connect(on.place.folder / "conveyor.db") as ledger:
+        with sqlite3.connect(_ledger(on.place)) as ledger:
             ledger.execute("DELETE FROM attempts WHERE attempt = 1")
         spoilt = checker.check(on.place, digests, on.held, {"webhook": posts})
         assert spoilt.strangers
@@ -121,6 +122,11 @@ def _engines(folder: Path) -> list[str]:
     return [line for line in found.stdout.splitlines() if str(folder) in line]
 
 
-def _jobs(folder: Path) -> list[str]:
-    with sqlite3.connect(folder / "conveyor.db") as ledger:
+def _ledger(place: Place) -> Path:
+    with place.open() as installation:
+        return Path(installation.config.settings.ledger.removeprefix("sqlite:///"))
+
+
+def _jobs(place: Place) -> list[str]:
+    with sqlite3.connect(_ledger(place)) as ledger:
         return [row[0] for row in ledger.execute("SELECT id FROM jobs")]
