@@ -13,11 +13,19 @@ from servers.oauth_server import OAuthServer
 
 from conveyor.clock import SECOND, micros
 from conveyor.config import Destination
-from conveyor.contract import ConnectorSpec, OAuthOptions, OAuthProvider, Token
+from conveyor.contract import (
+    ConnectorSpec,
+    DeliveryError,
+    ErrorKind,
+    OAuthOptions,
+    OAuthProvider,
+    Token,
+)
 from conveyor.keyring import Keyring
 from conveyor.ledger import open_ledger
 from conveyor.ledger.connections import Tokens
 from conveyor.oauth.connections import Connections
+from conveyor.oauth.contract import TokenForm
 from conveyor.oauth.login import LEASE
 from conveyor.registry import Registry
 from conveyor.testing import FakeClock
@@ -40,14 +48,20 @@ class ServiceOptions(OAuthOptions):
     skew: float = 0.0
 
 
-def unattended(options: Any, now: float, token_url: str) -> dict[str, str] | None:
+def _broken() -> dict[str, str]:
+    raise DeliveryError(ErrorKind.CONFIG, "the key cannot be used")
+
+
+def unattended(options: Any, now: float, token_url: str) -> TokenForm | None:
     """What a plugin's ``OAuthProvider.unattended`` does."""
     if getattr(options, "unattended", "") == "client":
         secret = options.client_secret.get_secret_value()
         return {"grant_type": "client_credentials", "client_id": options.client_id, "client_secret": secret}
     if getattr(options, "unattended", "") == "assertion":
         grant = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-        return {"grant_type": grant, "assertion": f"signed@{now + options.skew}"}
+        return lambda: {"grant_type": grant, "assertion": f"signed@{now + options.skew}"}
+    if getattr(options, "unattended", "") == "broken":
+        return _broken
     return None
 
 

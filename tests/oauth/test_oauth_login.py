@@ -289,6 +289,14 @@ def test_a_login_that_needs_no_person(kit: Any, how: str) -> None:
     assert source.token().generation == first.generation + 2  # nobody had to sign in
 
 
+def test_nothing_is_signed_to_tell_whether_a_person_signs_in(kit: Any) -> None:
+    application = kit.connections.application
+    assert not application(kit.destination("d", unattended="broken")).attended
+    assert application(kit.destination("d")).attended
+    with pytest.raises(DeliveryError, match="the key cannot be used"):
+        kit.tokens(unattended="broken").token()
+
+
 def test_a_wrong_clock_is_named(kit: Any) -> None:
     kit.server.rules.clock = lambda: kit.clock.time() + 4000
     error = refused(kit.tokens(unattended="assertion").token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import jwt
@@ -77,6 +78,13 @@ def test_secrets_are_shown_nowhere() -> None:
     assert "s3cret" not in str(refused.value)
 
 
+def _signed(found: object) -> Mapping[str, str]:
+    """The form that has to be signed, signed now."""
+    assert callable(found)
+    made: Mapping[str, str] = found()
+    return made
+
+
 def test_a_person_signs_in_by_default() -> None:
     assert form(options(**CLIENT), NOW, TOKEN_URL) is None
 
@@ -104,8 +112,7 @@ def test_a_key_pair(given: dict[str, Any], kind: str, number: str, passphrase: s
     shut = BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, shut).decode()
     found = options(jwt_config=config(pem, passphrase), **given)
-    asked = form(found, NOW, "https://elsewhere.example/token")
-    assert asked is not None
+    asked = _signed(form(found, NOW, "https://elsewhere.example/token"))
     assert (asked["client_id"], asked["client_secret"]) == ("app-1", "s3cret")
     assert asked["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
     assertion = asked["assertion"]
@@ -115,15 +122,14 @@ def test_a_key_pair(given: dict[str, Any], kind: str, number: str, passphrase: s
     )
     assert (claims["iss"], claims["sub"], claims["box_sub_type"]) == ("app-1", number, kind)
     assert 0 < claims["exp"] - NOW <= 60
-    again = form(found, NOW, TOKEN_URL)
-    assert again is not None
+    again = _signed(form(found, NOW, TOKEN_URL))
     assert again["assertion"] != assertion, "an assertion is used once"
 
 
 def test_a_key_that_is_broken_says_what_to_do() -> None:
     text = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
     with pytest.raises(DeliveryError) as failed:
-        form(options(jwt_config=config(text)), NOW, TOKEN_URL)
+        _signed(form(options(jwt_config=config(text)), NOW, TOKEN_URL))
     assert failed.value.kind is ErrorKind.CONFIG
     assert "developer console" in str(failed.value.hint)
     assert "c2VjcmV0" not in f"{failed.value!r}{failed.value.message}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import jwt
@@ -83,6 +84,13 @@ def test_the_key_is_shown_nowhere() -> None:
     assert "BEGIN PRIVATE" not in str(refused.value.errors(include_input=False, include_context=False))
 
 
+def _signed(found: object) -> Mapping[str, str]:
+    """The form that has to be signed, signed now."""
+    assert callable(found)
+    made: Mapping[str, str] = found()
+    return made
+
+
 def test_a_person_signs_in_by_default() -> None:
     assert form(options(client_id="app-1", client_secret="s"), NOW, TOKEN_URL) is None
 
@@ -97,8 +105,7 @@ def test_a_person_signs_in_by_default() -> None:
 )
 def test_a_service_account(given: dict[str, Any], scope: str, subject: str | None) -> None:
     key = rsa.generate_private_key(65537, 2048)
-    asked = form(options(**account(pem(key)), **given), NOW, "https://elsewhere.example/token")
-    assert asked is not None
+    asked = _signed(form(options(**account(pem(key)), **given), NOW, "https://elsewhere.example/token"))
     assert asked["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
     unchecked = {"verify_exp": False, "verify_iat": False, "verify_nbf": False}
     claims = jwt.decode(
@@ -111,7 +118,7 @@ def test_a_service_account(given: dict[str, Any], scope: str, subject: str | Non
 def test_a_key_that_is_broken_says_what_to_do() -> None:
     text = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
     with pytest.raises(DeliveryError) as failed:
-        form(options(**account(text)), NOW, TOKEN_URL)
+        _signed(form(options(**account(text)), NOW, TOKEN_URL))
     assert failed.value.kind is ErrorKind.CONFIG
     assert "Google's console" in str(failed.value.hint)
     assert "c2VjcmV0" not in f"{failed.value!r}{failed.value.message}"

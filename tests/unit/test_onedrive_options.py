@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import jwt
@@ -70,6 +71,13 @@ def test_what_is_refused(given: dict[str, Any], said: str) -> None:
     assert said in str(refused.value)
 
 
+def _signed(found: object) -> Mapping[str, str]:
+    """The form that has to be signed, signed now."""
+    assert callable(found)
+    made: Mapping[str, str] = found()
+    return made
+
+
 def test_a_person_signs_in_by_default() -> None:
     assert form(options(client_id="app-1", client_secret="s"), 0.0, TOKEN_URL) is None
 
@@ -108,8 +116,7 @@ def pem(key: rsa.RSAPrivateKey, made: x509.Certificate) -> str:
 def test_a_certificate() -> None:
     key = rsa.generate_private_key(65537, 2048)
     made = certificate(key)
-    asked = form(options(**TENANT, certificate=pem(key, made)), 1_800_000_000.0, TOKEN_URL)
-    assert asked is not None
+    asked = _signed(form(options(**TENANT, certificate=pem(key, made)), 1_800_000_000.0, TOKEN_URL))
     assert "client_secret" not in asked
     assertion = asked["client_assertion"]
     header = jwt.get_unverified_header(assertion)
@@ -123,15 +130,14 @@ def test_a_certificate() -> None:
     )  # fmt: skip
     assert (claims["iss"], claims["sub"]) == ("app-1", "app-1")
     assert claims["exp"] - 1_800_000_000 == 300
-    again = form(options(**TENANT, certificate=pem(key, made)), 1_800_000_000.0, TOKEN_URL)
-    assert again is not None
+    again = _signed(form(options(**TENANT, certificate=pem(key, made)), 1_800_000_000.0, TOKEN_URL))
     assert again["client_assertion"] != assertion, "an assertion is used once"
 
 
 def test_a_certificate_that_is_broken_says_what_to_do() -> None:
     text = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\nAAAA\n"
     with pytest.raises(DeliveryError) as failed:
-        form(options(**TENANT, certificate=text), 0.0, TOKEN_URL)
+        _signed(form(options(**TENANT, certificate=text), 0.0, TOKEN_URL))
     assert failed.value.kind is ErrorKind.CONFIG
     assert "PEM" in str(failed.value.hint)
     assert "AAAA" not in f"{failed.value!r}{failed.value.message}"

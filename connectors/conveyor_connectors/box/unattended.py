@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conveyor.contract import DeliveryError, ErrorKind
@@ -17,7 +18,9 @@ LIFE = 45
 """Seconds an assertion is valid; Box takes at most 60 (https://developer.box.com/guides/authentication/jwt/)."""
 
 
-def form(options: BoxOptions, now: float, token_url: str) -> Mapping[str, str] | None:
+def form(
+    options: BoxOptions, now: float, token_url: str
+) -> Mapping[str, str] | Callable[[], Mapping[str, str]] | None:
     """The form of the token request, or None where a person signs in.
 
     Args:
@@ -26,10 +29,11 @@ def form(options: BoxOptions, now: float, token_url: str) -> Mapping[str, str] |
         token_url: Where it goes; the assertion's audience is Box's own address whatever it is.
 
     Raises:
-        DeliveryError: CONFIG, when the key cannot be used or PyJWT is not installed.
+        DeliveryError: CONFIG, by what makes a signed form, when the key cannot be used or PyJWT
+            is not installed.
     """
     if options.jwt_config is not None:
-        return _assertion(options, json.loads(options.jwt_config.get_secret_value()), now)
+        return partial(_assertion, options, json.loads(options.jwt_config.get_secret_value()), now)
     subject = options.subject
     if subject is None or options.client_id is None or options.client_secret is None:
         return None

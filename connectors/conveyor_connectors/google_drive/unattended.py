@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from conveyor.contract import DeliveryError, ErrorKind
@@ -17,7 +17,9 @@ LIFE = 3600
 (https://developers.google.com/identity/protocols/oauth2/service-account)."""
 
 
-def form(options: GoogleDriveOptions, now: float, token_url: str) -> Mapping[str, str] | None:
+def form(
+    options: GoogleDriveOptions, now: float, token_url: str
+) -> Mapping[str, str] | Callable[[], Mapping[str, str]] | None:
     """The form of the token request, or None where a person signs in.
 
     Args:
@@ -26,7 +28,8 @@ def form(options: GoogleDriveOptions, now: float, token_url: str) -> Mapping[str
         token_url: Where it goes; the assertion's audience is the one that the key names.
 
     Raises:
-        DeliveryError: CONFIG, when the key cannot be used or google-auth is not installed.
+        DeliveryError: CONFIG, by what makes a signed form, when the key cannot be used or google-auth
+            is not installed.
     """
     if options.service_account is None:
         return None
@@ -40,7 +43,7 @@ def form(options: GoogleDriveOptions, now: float, token_url: str) -> Mapping[str
     }
     if options.subject is not None:
         claims["sub"] = options.subject
-    return {
+    return lambda: {
         "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
         "assertion": _signed(claims, key),
     }

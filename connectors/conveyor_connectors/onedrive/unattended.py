@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,7 +17,9 @@ ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _KEY = re.compile(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
 
 
-def form(options: OneDriveOptions, now: float, token_url: str) -> Mapping[str, str] | None:
+def form(
+    options: OneDriveOptions, now: float, token_url: str
+) -> Mapping[str, str] | Callable[[], Mapping[str, str]] | None:
     """The form of the token request, or None where a person signs in.
 
     https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow
@@ -27,7 +30,8 @@ def form(options: OneDriveOptions, now: float, token_url: str) -> Mapping[str, s
         token_url: The assertion's audience.
 
     Raises:
-        DeliveryError: CONFIG, when the certificate cannot be used or msal is not installed.
+        DeliveryError: CONFIG, by what makes a signed form, when the certificate cannot be used or msal
+            is not installed.
     """
     if not options.app_only or options.client_id is None:
         return None
@@ -39,8 +43,8 @@ def form(options: OneDriveOptions, now: float, token_url: str) -> Mapping[str, s
     if options.client_secret is not None:
         return {**asked, "client_secret": options.client_secret.get_secret_value()}
     pem = options.certificate.get_secret_value() if options.certificate is not None else ""
-    signed = _signed(options.client_id, pem, token_url, now)
-    return {**asked, "client_assertion_type": ASSERTION, "client_assertion": signed}
+    sign = partial(_signed, options.client_id, pem, token_url, now)
+    return lambda: {**asked, "client_assertion_type": ASSERTION, "client_assertion": sign()}
 
 
 def _resource(graph_url: str) -> str:

@@ -15,7 +15,7 @@ from conveyor.clock import SECOND, Clock
 from conveyor.contract import OAuthProvider
 from conveyor.errors import ConveyorError, UsageError
 from conveyor.ledger.connections import Tokens
-from conveyor.oauth.contract import Unattended
+from conveyor.oauth.contract import TokenForm, Unattended
 from conveyor.oauth.http import Answer, NoAnswer, ask
 from conveyor.oauth.refusals import NotConnected, refusal
 
@@ -147,6 +147,11 @@ class Application:
         Raises:
             ConveyorError: The provider's code cannot be loaded, or refuses the options.
         """
+        found = self._described()
+        return found() if callable(found) else found
+
+    def _described(self) -> TokenForm | None:
+        """What the options describe of such a form, which is not made here."""
         reference = self.provider.unattended
         if reference is None:
             return None
@@ -163,7 +168,7 @@ class Application:
     @property
     def attended(self) -> bool:
         """Whether its login descends from a person's: lost, only a person brings it back."""
-        return self.unattended() is None
+        return self._described() is None
 
     def renewal(self, refresh: str | None) -> Mapping[str, str]:
         """The form that asks for new tokens.

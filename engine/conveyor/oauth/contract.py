@@ -7,7 +7,7 @@ tokens behave, what its errors mean. Nothing here imports a library of the vendo
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -145,7 +145,8 @@ class OAuthProvider:
             word of ``error_description``, then ``error``; what is not listed follows RFC 6749 §5.2.
         unattended: ``"module:callable"``, called as ``callable(options, now, token_url)`` with seconds since
             the epoch. Returns the form of a token request that needs no person (client credentials, a signed
-            assertion: RFC 6749 §4.4, RFC 7523), or None when the options describe none.
+            assertion: RFC 6749 §4.4, RFC 7523), or None when the options describe none. A form that has to
+            be signed is returned as a function that makes it: it is called before a request alone.
     """
 
     name: str
@@ -173,8 +174,12 @@ class OAuthProvider:
     unattended: str | None = None
 
 
+TokenForm = Mapping[str, str] | Callable[[], Mapping[str, str]]
+"""The form of a token request, or what makes it."""
+
+
 class Unattended(Protocol):
     """What ``OAuthProvider.unattended`` names."""
 
-    def __call__(self, options: Any, now: float, token_url: str, /) -> Mapping[str, str] | None:
+    def __call__(self, options: Any, now: float, token_url: str, /) -> TokenForm | None:
         """The form of the token request; ``client_id`` and the secret are not added to it."""

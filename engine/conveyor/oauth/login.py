@@ -164,7 +164,7 @@ class Login:
         if record is not None and not foreign and seed is not None:
             foreign = self._store.open(record).seed != seed  # the config's token was replaced
         if record is None or foreign:
-            if seed is None and application.unattended() is None:
+            if seed is None and application.attended:
                 raise NotConnected(provider)
             if foreign:
                 self._store.remove(self.connection)
