@@ -57,7 +57,7 @@ def test_requests_of_a_small_file(standin: OneDrive) -> None:
         assert standin.counts() == {"create_session": 1, "fragment": 1}
         standin.forget()
         made.deliver(parcel(0), at("inbox/c.jpg"), HarnessContext())
-        assert standin.counts() == {"put_content": 1}
+        assert standin.counts() == {"get_item": 1, "put_content": 1}
         standin.forget()
         made.deliver(parcel(LARGE), at("inbox/d.jpg"), HarnessContext())
         assert standin.counts() == {"create_session": 1, "fragment": 4}
@@ -164,6 +164,63 @@ def test_an_empty_file_whose_answer_was_lost_is_recognised(standin: OneDrive) ->
         deliver(standin, sent, RENAME, context)
     assert deliver(standin, sent, RENAME, later(context)).path == PATH
     assert names(standin) == [STORED]
+
+
+@pytest.mark.parametrize("target", [RENAME, SKIP], ids=["rename", "skip"])
+def test_a_strangers_empty_file_is_not_taken_for_ours(standin: OneDrive, target: Target) -> None:
+    """The first attempt saw nothing of it: it was asked to slow down, at whichever request."""
+    for route, after in (("get_item", 2), ("put_content", 0)):
+        standin.reset()
+        deliver(standin, parcel(100), Target("inbox/other.jpg", FAIL.conflict))
+        standin.put(STORED, b"")
+        sent, context = parcel(0), HarnessContext()
+        standin.faults.append(Fault(route, said(429, "activityLimitReached"), after=after))
+        receipt = tried(standin, sent, target, context)
+        if isinstance(receipt, DeliveryError):
+            receipt = deliver(standin, sent, target, later(context))
+        assert (receipt.renamed, receipt.skipped) == (target is RENAME, target is SKIP)
+
+
+def test_a_name_that_was_free_and_is_taken_by_a_stranger_proves_nothing(standin: OneDrive) -> None:
+    sent = parcel(0)
+    context = HarnessContext(on_commit=lambda: standin.put(STORED, b""))
+    standin.faults.append(Fault("get_item", said(503, "x"), after=3))
+    receipt = tried(standin, sent, FAIL, context)
+    assert isinstance(receipt, DeliveryError)
+    with pytest.raises(DeliveryError) as failed:
+        deliver(standin, sent, FAIL, later(context))
+    assert failed.value.kind is ErrorKind.CONFLICT
+
+
+@pytest.mark.parametrize("route", ["put_content", "commit_by_url"])
+def test_the_outcome_of_what_makes_a_file_is_unknown_without_an_answer(standin: OneDrive, route: str) -> None:
+    size = 0 if route == "put_content" else LARGE
+    taken = HarnessContext(on_commit=lambda: standin.put(STORED, b"a stranger's") if size else None)
+    standin.faults.append(Fault(route, lost=True))
+    outcome = tried(standin, parcel(size), RENAME, taken)
+    assert isinstance(outcome, DeliveryError)
+    assert outcome.kind is ErrorKind.UNKNOWN_OUTCOME
+
+
+@pytest.mark.parametrize("target", [RENAME, OVERWRITE], ids=["rename", "overwrite"])
+def test_a_session_whose_address_was_lost_blocks_no_more_than_its_name(
+    standin: OneDrive, target: Target
+) -> None:
+    """Nobody can find or remove it; on business it holds the name until it ends."""
+    sent, context = parcel(), HarnessContext()
+    standin.faults.append(Fault("create_session", lost=True))
+    assert isinstance(tried(standin, sent, target, context), DeliveryError)
+    second = later(context)
+    outcome = tried(standin, sent, target, second)
+    if target is OVERWRITE and standin.drive.business:
+        assert isinstance(outcome, DeliveryError)
+        assert (outcome.kind, outcome.code) == (ErrorKind.TRANSIENT, "nameAlreadyExists")
+        assert "within days" in str(outcome.hint)
+        standin.now = lambda: 4e9
+        outcome = tried(standin, sent, target, later(second))
+    assert isinstance(outcome, Receipt)
+    assert outcome.renamed == (target is RENAME and standin.drive.business)
+    assert len(names(standin)) == 1
 
 
 def test_a_name_taken_while_the_file_is_sent_costs_no_byte_twice(standin: OneDrive) -> None:
@@ -289,6 +346,24 @@ def test_a_token_that_ends_between_requests_is_renewed_once(standin: OneDrive) -
     deliver(standin, sent, tokens=(first, second))
     assert held(standin, sent)
     assert sum(each.status == 401 for each in standin.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ({"message": "Unable to initialize RPS", "code": "unauthenticated"}, ErrorKind.TRANSIENT),
+        ({"message": "A policy", "code": "insufficient_claims"}, ErrorKind.AUTH_REVOKED),
+    ],
+    ids=["rps", "claims"],
+)
+def test_a_401_that_a_new_token_does_not_cure_costs_none(
+    standin: OneDrive, answer: dict[str, str], kind: ErrorKind
+) -> None:
+    standin.faults.append(Fault("create_session", Answer(401, {"error": answer})))
+    outcome = tried(standin, parcel(), FAIL, HarnessContext())
+    assert isinstance(outcome, DeliveryError)
+    assert outcome.kind is kind
+    assert standin.counts()["create_session"] == 1, "not sent again with another token"
 
 
 @pytest.mark.parametrize(("status", "code"), [(429, "activityLimitReached"), (503, "x"), (509, "x")])

@@ -63,6 +63,7 @@ class Graph:
         json: Any = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        publishes: bool = False,
     ) -> Any:
         """One request about the drive, its answer's document; {} for none.
 
@@ -72,6 +73,7 @@ class Graph:
             path: Below the drive's address, as :func:`item` makes it.
             json: Sent.
             query, headers: Added.
+            publishes: It makes the file: without an answer its outcome is unknown.
 
         Raises:
             DeliveryError: Anything but a success.
@@ -88,25 +90,25 @@ class Graph:
                 allow_redirects=False,
             )
 
-        answer = self._answered(doing, send)
+        answer = self._answered(doing, send, publishes)
         return answer.json() if answer.content else {}
 
-    def _answered(self, doing: str, send: Callable[[Token], Response]) -> Response:
+    def _answered(self, doing: str, send: Callable[[Token], Response], publishes: bool) -> Response:
         try:
             token = self._wire.tokens.token()
             answer = send(token)
-            if answer.status_code == 401:
+            if answer.status_code == 401 and from_answer(answer, doing).kind is ErrorKind.AUTH_EXPIRED:
                 answer = send(self._wire.tokens.rejected(token))
         except DeliveryError:
             raise
         except Exception as error:
-            raise from_transport(error, doing) from None
+            raise from_transport(error, doing, sent=publishes) from None
         if not 200 <= answer.status_code < 300:
-            raise from_answer(answer, doing)
+            raise from_answer(answer, doing, sent=publishes)
         return answer
 
     def put(self, doing: str, path: str, query: Mapping[str, str], data: bytes) -> Any:
-        """A small body to the drive; its answer's document."""
+        """A small body, which makes a file, to the drive; its answer's document."""
 
         def send(token: Token) -> Response:
             self._context.before_commit()
@@ -119,7 +121,7 @@ class Graph:
                 allow_redirects=False,
             )
 
-        return self._answered(doing, send).json()
+        return self._answered(doing, send, True).json()
 
     def upload(
         self,

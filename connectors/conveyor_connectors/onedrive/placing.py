@@ -61,7 +61,7 @@ class Placer:
                 raise DeliveryError(ErrorKind.NAME, text) from None
             return self.receipt(self._checked(made, parcel, context), parcel, target.path, target)
         # Not the session: where it still lives, what has the name is somebody else's.
-        earlier = {"path": context.state.get("path")}
+        earlier = {"path": context.state.get("path"), "free": context.state.get("free")}
         patient = target.conflict is not ConflictPolicy.RENAME
         for path in saved_candidates(parcel, target, context, NAMES):
             try:
@@ -82,7 +82,9 @@ class Placer:
         began = upload is not None and upload.path == path and upload.behavior == FAIL
         if began and (there.rewritten or there.holds(parcel)):
             return True
-        return state.get("path") == path and (there.written_for(parcel) or parcel.size == there.size == 0)
+        if not parcel.size:
+            return there.size == 0 and state.get("free") == path
+        return state.get("path") == path and there.written_for(parcel)
 
     def _leave(self, there: Stored | str | None, target: Target) -> Receipt:
         if target.conflict is ConflictPolicy.FAIL:
@@ -110,12 +112,7 @@ class Placer:
         patient: bool,
     ) -> Stored:
         if not parcel.size:
-            try:
-                return self._drive.empty(folder, path.rpartition("/")[2], behavior)
-            except DeliveryError as error:
-                if error.code == "nameAlreadyExists":
-                    raise Taken from None
-                raise
+            return self._empty(folder, path, behavior, context)
         for last in (False, True):
             saved = Upload.load(context.state)
             try:
@@ -141,6 +138,23 @@ class Placer:
                 self._sessions.abandon(saved)  # one that is merely out of sight would hold the name
             context.log.info("the upload session is gone; beginning again")
         raise AssertionError("unreachable")
+
+    def _empty(self, folder: str, path: str, behavior: str, context: AttemptContext) -> Stored:
+        """A file of no bytes. It can be given no time of submission, and has no session that began while its
+        name was free: that the name was free is looked up, and saved in its place.
+        """
+        name = path.rpartition("/")[2]
+        if behavior == FAIL:
+            if self._drive.look(folder, name) is not None:
+                raise Taken
+            context.save(free=path)
+        try:
+            return self._drive.empty(folder, name, behavior)
+        except DeliveryError as error:
+            if error.code != "nameAlreadyExists":
+                raise
+        context.save(free=None)
+        raise Taken
 
     def _continue(self, saved: Upload, path: str, parcel: Parcel, context: AttemptContext) -> Stored:
         """A session of an earlier attempt, or of the name tried before this one."""

@@ -105,7 +105,9 @@ class Sessions:
                 raise Taken
             if time.monotonic() > end:
                 text = f"another upload that is not finished holds the name {name}"
-                hint = "It ends by itself within days; Microsoft gives no way to see it."
+                hint = (
+                    "It ends by itself within days; Microsoft gives no way to see or remove it. Replay then."
+                )
                 raise DeliveryError(ErrorKind.TRANSIENT, text, hint=hint, code="nameAlreadyExists")
             pause(0.5, context)
 
@@ -181,7 +183,8 @@ class Sessions:
         }
         context.before_commit()
         try:
-            return stored(self._graph.ask("commit the file", "PUT", item(upload.folder), json=body))
+            made = self._graph.ask("commit the file", "PUT", item(upload.folder), json=body, publishes=True)
+            return stored(made)
         except DeliveryError as error:
             if error.code == "nameAlreadyExists":
                 raise Taken from None

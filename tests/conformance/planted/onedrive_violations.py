@@ -283,6 +283,19 @@ def _(patch: Patch) -> None:
     patch.setattr(Placer, "own", lambda self, *words: False)
 
 
+@VIOLATIONS.add(
+    "an empty file is ours only where its name was free",
+    "a_strangers_empty_file_is_not_taken_for_ours",
+    "renamed",
+    target=RENAME,
+)
+def _(patch: Patch) -> None:
+    def own(self: Placer, there: Any, path: str, parcel: Any, state: Any) -> bool:
+        return bool(state.get("path") == path and there.size == parcel.size == 0)
+
+    patch.setattr(Placer, "own", own)
+
+
 # --- the account -------------------------------------------------------------------------------------
 
 THROTTLED = {"status": 429, "code": "activityLimitReached", "route": "create_session"}
@@ -310,7 +323,7 @@ def _(patch: Patch) -> None:
     "InvalidAuthenticationToken",
 )
 def _(patch: Patch) -> None:
-    def answered(self: Graph, doing: str, send: Any) -> Any:
+    def answered(self: Graph, doing: str, send: Any, publishes: bool) -> Any:
         answer = send(self._wire.tokens.token())
         if answer.status_code >= 300:
             raise errors.from_answer(answer, doing)
