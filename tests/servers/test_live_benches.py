@@ -24,7 +24,7 @@ from servers.standins.onedrive import OneDrive
 
 pytestmark = pytest.mark.server
 
-DROPBOX_SCOPES = "account_info.read files.metadata.read files.content.read files.content.write"
+DROPBOX_SCOPES = "files.metadata.read files.content.read files.content.write"
 DRIVE_SCOPE = "https://www.googleapis.com/auth/drive.file"
 Place: TypeAlias = tuple[dict[str, str], Callable[[], object]]
 """What the environment would name, and what tells whether anything is left."""
