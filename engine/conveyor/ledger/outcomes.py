@@ -130,14 +130,18 @@ class Outcomes:
             mine = [r for r in reports if r.delivery_id in held and held[r.delivery_id][1] == r.fence]
             if not mine:
                 return []
-            mine = sorted(_set_health(connection, mine, held, now), key=lambda report: report.delivery_id)
-            _write(connection, mine, held, now)
-        return mine
+            # All processes queue for the lock of a destination's health: it is taken as late as can be.
+            _write(connection, [report for report in mine if not _speaks_against(report)], held, now)
+            counted = _set_health(connection, mine, held, now)
+            _write(connection, [report for report in counted if _speaks_against(report)], held, now)
+        return counted
 
 
 def _write(
     connection: sa.Connection, mine: Sequence[AttemptReport], held: Mapping[str, Sequence[Any]], now: int
 ) -> None:
+    if not mine:
+        return
     enqueue(
         connection,
         [
@@ -278,7 +282,7 @@ def applied(
 def _counted(known: Health, report: AttemptReport, *, revision: str | None, now: int) -> Health:
     """With what the report says of the destination itself: its breaker opens, or it is given up."""
     policy = report.breaker
-    broke = report.kind is not None and is_failure(report.kind, report.code)
+    broke = _speaks_against(report)
     if policy is None or not (broke or report.clears_block):
         return known
     streak = known.streak.counted(broke, report.finished_at)
@@ -301,6 +305,11 @@ def _counted(known: Health, report: AttemptReport, *, revision: str | None, now:
     )
 
 
+def _speaks_against(report: AttemptReport) -> bool:
+    """Whether it is a failure of the destination: only what is may count otherwise under an open breaker."""
+    return report.kind is not None and is_failure(report.kind, report.code)
+
+
 def charged_to(known: Health, report: AttemptReport) -> AttemptReport:
     """The report as it counts at a destination of this health. Pure.
 
@@ -309,7 +318,7 @@ def charged_to(known: Health, report: AttemptReport) -> AttemptReport:
     """
     block = known.block
     broken = block is not None and block.reason in (BlockReason.BREAKER, BlockReason.DEACTIVATED)
-    if not broken or report.kind is None or not is_failure(report.kind, report.code):
+    if not broken or not _speaks_against(report):
         return report
     if report.status is Status.PENDING and not report.charged:
         return report
