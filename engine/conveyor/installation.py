@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -80,14 +81,12 @@ class Installation:
     """
 
     def __init__(self, config: Config, clock: Clock | None = None, *, threads: int | None = None) -> None:
-        from conveyor.keyring import Keyring
         from conveyor.ledger import open_ledger
 
         self.config = config
         settings = config.settings
         self.threads = threads or settings.workers.threads
-        embedded = settings.ledger_file is not None
-        self.keyring = Keyring.load(settings.key.given, file=settings.key.file, create=embedded)
+        self.keyring = _keyring(settings)
         self.ledger: Ledger = open_ledger(
             settings.ledger,
             clock=clock or SystemClock(),
@@ -332,6 +331,21 @@ class Installation:
     def close(self) -> None:
         """Close the ledger. Idempotent."""
         self.ledger.close()
+
+
+def _keyring(settings: Settings) -> Keyring:
+    """The keys; a SQLite ledger gets one with its first use, but never in the place of one that was lost."""
+    from conveyor.keyring import Keyring
+
+    key, ledger = settings.key, settings.ledger_file
+    new = ledger is not None and key.given is None and not key.file.exists()
+    if new and ledger is not None and ledger.exists():
+        from conveyor.ledger.sealed import Sealed
+        from conveyor.ledger.sqlite import SqliteDatabase
+
+        with closing(SqliteDatabase(ledger)) as database:
+            new = not Sealed(database, None).any()
+    return Keyring.load(key.given, file=key.file, create=new)
 
 
 def _sources(config: Config, ledger: Ledger) -> DestinationSource:

@@ -15,8 +15,12 @@ from pathlib import Path
 
 from conveyor.errors import LedgerError
 
-_MAKE = (
-    "make one with: python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+_COMMAND = "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+_MAKE = f"make one with: {_COMMAND}"
+_BRING = (
+    "put it back from a backup, or from another machine of the installation; to begin with a new one, and "
+    "give up what lies under a lost one (logins, saved uploads, encrypted payloads): "
+    "(umask 077; {make} > {file})"
 )
 _ADD = "put a new key in front of the others, on every machine; then run `conveyor keys rotate` again"
 
@@ -181,8 +185,12 @@ def _sync_folder(file: Path) -> None:
 def _read(file: Path) -> list[str]:
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        cure = _BRING.format(make=_COMMAND, file=file)
+        raise LedgerError(f"key file {file} is missing", cure=cure) from None
     except OSError as error:
-        raise LedgerError(f"key file {file}: {error.strerror}", cure=_MAKE) from None
+        cure = "make it readable for the user that runs conveyor"
+        raise LedgerError(f"key file {file}: {error.strerror}", cure=cure) from None
     with os.fdopen(descriptor, encoding="utf-8") as stream:
         if os.fstat(descriptor).st_mode & 0o077:
             raise LedgerError(f"key file {file} may be read by others", cure=f"chmod 600 {file}")

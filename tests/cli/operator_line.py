@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,7 @@ class OperatorLine:
             *(destination(each.id, labels=each.labels, revision=each.revision) for each in configured),
             ledger=f"sqlite:///{folder / 'conveyor.db'}",
         )
+        os.link(folder / "key", folder / "conveyor.key")
 
     def script(self, name: str) -> Script:
         """What the destination does next."""

@@ -66,6 +66,7 @@ def test_mistakes_in_the_config_end_the_look(operator: OperatorLine) -> None:
 
 
 def test_a_missing_key_is_no_reason_to_make_another(operator: OperatorLine) -> None:
+    (operator.folder / "conveyor.key").unlink()
     _, checks = found(operator)
     assert "is missing" in checks["key"][0]["message"]
     assert not (operator.folder / "conveyor.key").exists()

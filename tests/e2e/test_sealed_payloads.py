@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from conveyor.keyring import Keyring
 from conveyor.ledger.records import Filter, Status
 from conveyor.receiver import Answer, Receiver
 from e2e.kit import PATIENCE, Place, until
@@ -77,7 +78,41 @@ def test_keys_rotate_while_a_worker_runs_and_switching_it_off_leaves_it_readable
     assert receiver.received[1].path.read_bytes() == PHOTO
 
 
-def test_a_missing_key_is_named_with_its_cure_and_nothing_is_lost(
+def test_a_lost_key_file_is_named_with_its_cure_and_not_replaced(
+    place: Places, hook: dict[str, Any], receiver: Receiver
+) -> None:
+    here = place(hook=hook, settings=SEALED)
+    key = here.folder / "conveyor.key"
+    with here.open():
+        key.unlink()
+    with here.open() as installation:  # nothing lies under the first one
+        installation.submitter().submit(PHOTO, to=["hook"], filename="a.jpg")
+    kept = key.rename(here.folder / "kept.key")
+    left = sorted(here.folder.iterdir())
+    for words in (("run", "--until-idle"), ("send", str(here.path), "--to", "hook"), ("status",)):
+        refused = here.cli(*words, check=False)
+        assert refused.returncode == 1
+        assert f"key file {key} is missing\n  → put it back from a backup" in refused.stderr
+    assert sorted(here.folder.iterdir()) == left
+    kept.rename(key)
+    assert here.start("--until-idle").wait(PATIENCE) == 0
+    assert [got.path.read_bytes() for got in receiver.received] == [PHOTO]
+
+
+def test_the_cure_of_a_lost_key_file_begins_with_a_new_one(place: Places, hook: dict[str, Any]) -> None:
+    here = place(hook=hook, settings=SEALED)
+    with here.open() as installation:
+        installation.submitter().submit(PHOTO, to=["hook"], filename="a.jpg")
+    key = here.folder / "conveyor.key"
+    key.unlink()
+    command = here.cli("status", check=False).stderr.partition("payloads): ")[2]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(command, shell=True, check=True, env=environment)
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert "1 delivery waiting" in here.cli("status").stdout
+
+
+def test_a_wrong_key_is_named_with_its_cure_and_nothing_is_lost(
     place: Places, hook: dict[str, Any], receiver: Receiver
 ) -> None:
     here = place(hook=hook, settings=SEALED)
@@ -85,6 +120,7 @@ def test_a_missing_key_is_named_with_its_cure_and_nothing_is_lost(
         submitted = installation.submitter().submit(PHOTO, to=["hook"], filename="a.jpg")
     key = here.folder / "conveyor.key"
     kept = key.rename(here.folder / "kept.key")
+    Keyring.load(file=key, create=True)
     engine = here.start()
     until(lambda: "none of the keys" in here.log(), "a word on the key")
     assert "as a further line of the key file" in here.log()
