@@ -124,6 +124,23 @@ def test_until_idle_ends_with_1_when_something_failed(installed: Installed) -> N
     assert installed.statuses() == ["failed"]
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_until_idle_ends_with_1_and_the_cure_when_something_is_left_on_hold(
+    installed: Installed, processes: str
+) -> None:
+    installed.submit()
+    installed.submit()
+    with Conveyor.from_config(installed.path) as conveyor:
+        installation = conveyor._installation
+        installation.ledger.health.pause(["backend"], "their move", installation.clock.now())
+    engine = installed.run("--until-idle", "--processes", processes)
+    _, said = engine.communicate(timeout=2 * PATIENCE)
+    assert engine.returncode == Exit.FAILED
+    held = "2 deliveries left on hold:\nbackend: 2 held, paused: their move\n  → conveyor resume backend\n"
+    assert held in said.decode()
+    assert installed.statuses() == ["held", "held"]
+
+
 def test_the_horizon_decides_whether_a_retry_is_waited_for(installed: Installed) -> None:
     installed.receiver.answer_next(Answer(503))
     installed.submit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -225,7 +226,7 @@ def _one(installation: Installation, signals: Signals, plan: Plan) -> Exit:
             until_idle=plan.until_idle,
             horizon=plan.horizon,
             reload=reloading(installation, logger, engine.ring),
-            failed=lambda: installation.ledger.deliveries.failed_since(started),
+            failed=lambda: _unsettled(installation, started),
             pulse=pulse,
         )
     if renew and not supervised:
@@ -253,7 +254,7 @@ def _supervise(installation: Installation, signals: Signals, plan: Plan) -> Exit
             supervisor,
             signals,
             idle=lambda: plan.until_idle and _idle(installation, plan.horizon),
-            failed=lambda: installation.ledger.deliveries.failed_since(started),
+            failed=lambda: _unsettled(installation, started),
             grace=installation.config.settings.workers.grace + 15.0,
             pulse=pulse,
         )
@@ -274,6 +275,22 @@ def _idle(installation: Installation, horizon: float) -> bool:
     from conveyor.status.waiting import idle
 
     return idle(installation.ledger, installation.source, installation.clock, horizon)
+
+
+def _unsettled(installation: Installation, started: int) -> bool:
+    """Whether a delivery has failed since ``started``, or some are left on hold; says what holds them."""
+    from conveyor.cli import words
+    from conveyor.status.overview import complaints, overview, totals
+
+    ledger, now = installation.ledger, installation.clock.now()
+    shown = overview(installation.source, ledger.health.get(None), ledger.deliveries.summary(now), now)
+    if held := totals(shown)["held"]:
+        lines = [f"{words.count(held, 'delivery', 'deliveries')} left on hold:"]
+        for each in complaints(shown, max_age=math.inf):
+            if each.problem == "held":
+                lines += [f"{each.destination}: {each.message}", f"  → {each.cure}"]
+        typer.echo("\n".join(lines), err=True)
+    return bool(held) or ledger.deliveries.failed_since(started)
 
 
 def reloading(installation: Installation, logger: Log, ring: Callable[[], None]) -> Callable[[bool], None]:

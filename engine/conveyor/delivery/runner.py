@@ -76,7 +76,8 @@ def run_engine(
         until_idle: End once nothing runs or is due within ``horizon`` seconds.
         horizon: Seconds.
         reload: Called at each tick with whether a reload was asked for.
-        failed: Whether a delivery failed since the engine started; asked at the end of ``until_idle``.
+        failed: Whether a delivery failed since the engine started, or is left on hold; asked at the end of
+            ``until_idle``.
         pulse: Shows how the process is.
 
     Returns:
@@ -139,7 +140,8 @@ def run_supervisor(
         supervisor: Not yet started.
         signals: Installed.
         idle: Whether to end because nothing is left to do; asked once a second.
-        failed: Whether a delivery failed meanwhile; asked when it ended because it was idle.
+        failed: Whether a delivery failed meanwhile, or is left on hold; asked when it ended because it was
+            idle.
         grace: Seconds that the processes have to end.
         pulse: Shows how they are.
     """

@@ -24,7 +24,9 @@ def run(
     context: typer.Context,
     until_idle: Annotated[
         bool,
-        typer.Option("--until-idle", help="End once nothing runs or is due; exit 1 if something failed."),
+        typer.Option(
+            "--until-idle", help="End once nothing runs or is due; exit 1 if something failed or is held."
+        ),
     ] = False,
     idle_horizon: Annotated[
         float,
