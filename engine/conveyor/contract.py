@@ -332,7 +332,10 @@ class Buffers(Protocol):
 
 
 class Memory(Protocol):
-    """What a destination remembers in the ledger across deliveries and processes: host keys, folder ids."""
+    """What a destination remembers in the ledger across deliveries and processes: host keys, folder ids.
+
+    Kept for ever; under keys that begin with ``folder:`` until it has not been used for 30 days.
+    """
 
     def get(self, key: str) -> Json:
         """The value, or None."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import sqlalchemy as sa
 
 from conveyor.clock import SECOND
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel, Receipt, Target
 from conveyor.delivery.cleaner import DELAYS, MOST_TRIES
-from conveyor.delivery.keeper import Keeper, Retention
+from conveyor.delivery.environment import DestinationMemory
+from conveyor.delivery.keeper import UNUSED, Keeper, Retention
 from conveyor.errors import PayloadError
+from conveyor.kit.folders import Folders
 from conveyor.ledger.records import Filter, PayloadState, Status
+from conveyor.ledger.schema import memory as table
 from conveyor.testing.scripted import Script
 from conveyor.testing.simulation import Simulation, destination
 
@@ -343,3 +347,42 @@ def test_jobs_are_kept_as_long_as_any_payload_and_then_deleted(sim: Simulation, 
     assert keeper(sim, jobs_delivered=1.0, payloads_failed=None).forget_jobs() == 0
     assert mine.forget_jobs() == 1
     assert sim.ledger.deliveries.get(ids["here"]) is None
+
+
+def test_a_folder_that_was_forgotten_is_found_again(sim: Simulation) -> None:
+    class Service:
+        def __init__(self) -> None:
+            self.made: list[str] = []
+
+        def find(self, parent: str, name: str) -> str | None:
+            return name if name in self.made else None
+
+        def create(self, parent: str, name: str, planned: str | None) -> str:
+            self.made.append(name)
+            return name
+
+        def is_still(self, folder: str, parent: str, name: str) -> bool:
+            return folder in self.made
+
+        def plan(self) -> str | None:
+            return None
+
+    memory, service = DestinationMemory(sim.ledger, "here"), Service()
+
+    def folder(name: str) -> str:
+        return Folders(service, memory, "root", clock=sim.clock.time).ensure(
+            [name], cast(AttemptContext, None)
+        )
+
+    def known(name: str) -> bool:
+        with sim.ledger.database.read() as connection:
+            return f"folder:root:{name}" in connection.execute(sa.select(table.c.key)).scalars().all()
+
+    assert (folder("daily"), folder("monday")) == ("daily", "monday")
+    for _ in range(3):
+        sim.clock.advance(UNUSED / 2)
+        assert folder("daily") == "daily"
+        keeper(sim).step()
+    assert (known("daily"), known("monday")) == (True, False)
+    assert folder("monday") == "monday"
+    assert service.made == ["daily", "monday"], "none was made twice"

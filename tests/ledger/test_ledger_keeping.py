@@ -106,6 +106,39 @@ def test_memory_keeps_the_first_value_until_it_is_forgotten(kit: Any) -> None:
     assert memory.exchange("a", "nothing", None, "five") is None
 
 
+def test_folders_that_nobody_uses_are_forgotten_in_batches_and_all_else_is_kept(kit: Any) -> None:
+    memory, day = kit.ledger.memory, 86400
+    memory.put_if_absent("a", "host_key", "pinned")
+    for name in ("used", "changed", *map(str, range(5))):
+        memory.put_if_absent("a", f"folder:root:{name}", {"id": name})
+    kit.clock.advance(2 * day)
+    assert memory.get("a", "folder:root:used") == {"id": "used"}
+    memory.exchange("a", "folder:root:changed", {"id": "changed"}, {"id": "other"})
+    before = kit.now - day * SECOND
+    assert [memory.forget_unused(before, 2) for _ in range(4)] == [2, 2, 1, 0]
+    assert [memory.get("a", f"folder:root:{n}") for n in range(5)] == [None] * 5
+    assert memory.get("a", "folder:root:used") == {"id": "used"}
+    assert memory.get("a", "folder:root:changed") == {"id": "other"}
+    assert memory.forget_unused(1 << 62, 10) == 2
+    assert memory.get("a", "host_key") == "pinned"
+    assert memory.put_if_absent("a", "folder:root:used", "again") == "again"
+
+
+def test_a_use_is_written_down_once_a_day(kit: Any) -> None:
+    memory, key = kit.ledger.memory, "folder:root:photos"
+    memory.put_if_absent("a", key, "known")
+    written = kit.now
+    kit.clock.advance(86400)
+    assert memory.get("a", key) == "known"
+    assert memory.forget_unused(written, 9) == 0
+    assert memory.forget_unused(written + 1, 9) == 1, "a day later was no use that counts"
+    memory.put_if_absent("a", key, "known")
+    written = kit.now
+    kit.clock.advance(86401)
+    assert memory.get("a", key) == "known"
+    assert memory.forget_unused(written + 1, 9) == 0
+
+
 def test_documents_of_destinations_and_their_revision(kit: Any) -> None:
     table = kit.ledger.destinations
     assert (table.list(), table.revision(), table.get("a")) == ({}, 0, None)

@@ -145,7 +145,8 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date_with_all_it_holds(
         filled.worker()
         delivered = filled.deliver("a")
         waiting = filled.submit("b")
-        ledger.memory.put_if_absent("b", "folder", "kept")
+        ledger.memory.put_if_absent("b", "host key", "kept")
+        ledger.memory.put_if_absent("b", "folder:root:photos", "known")
         with closing(connect(empty)) as database, database.write() as old, ledger.database.read() as new:
             run_migrations(old, "0001")
             _copy_what_fits(new, old)
@@ -158,7 +159,10 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date_with_all_it_holds(
         new = kit_over(ledger)
         assert current_version(empty) == HEAD
         assert [new.status(ident) for ident in delivered + waiting] == [Status.DELIVERED, Status.PENDING]
-        assert ledger.memory.get("b", "folder") == "kept"
+        assert ledger.memory.forget_unused(1, 9) == 0, "what was known of a folder counts as used just now"
+        assert ledger.memory.get("b", "folder:root:photos") == "known"
+        assert ledger.memory.forget_unused(1 << 62, 9) == 1
+        assert ledger.memory.get("b", "host key") == "kept"
         new.worker("other")
         assert [claim.delivery_id for claim in new.claim("b", "other")] == waiting
         ledger.connections.seed("b", "vendor", Tokens(refresh="r"), clock.now())
@@ -224,6 +228,8 @@ def test_older_programs_are_kept_out_where_they_would_do_harm(
         with ledger.database.write() as connection:
             connection.execute(sa.text(f"UPDATE alembic_version SET version_num = '{_BEFORE_SEALED}'"))
             connection.execute(sa.text("ALTER TABLE payloads DROP COLUMN sealed_key"))
+            connection.execute(sa.text("DROP INDEX ix_memory_used"))
+            connection.execute(sa.text("ALTER TABLE memory DROP COLUMN used_at"))
     assert migrate(empty) == HEAD
     with closing(connect(empty)) as database, database.read() as connection:
         found = connection.execute(sa.text("SELECT value FROM meta WHERE key = 'oldest_program'")).scalar()

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 BATCH = 500
 """Rows changed in one transaction at most."""
 
+UNUSED = 30 * 86400.0
+"""Seconds that a remembered folder is kept without being used; then the service is asked for it again."""
+
 LOOK = 0.25
 """Seconds between looks at what is due."""
 
@@ -156,6 +159,7 @@ class Keeper:
             (self.SWEEP_EVERY, self.sweep),
             (self.SWEEP_EVERY, self.forget_attempts_by_status),
             (self.SWEEP_EVERY, self.forget_jobs),
+            (self.SWEEP_EVERY, self.forget_unused),
         ]
         self._due = dict.fromkeys(range(len(self._steps)), float("-inf"))
         self._loop = Loop("keeper", self._round, log)
@@ -265,6 +269,12 @@ class Keeper:
         if total:
             self._log.info("old jobs deleted", count=total)
         return total
+
+    def forget_unused(self) -> None:
+        """Forget folders that no delivery has used for long."""
+        before = _before(self._clock.now(), UNUSED)
+        while self._ledger.memory.forget_unused(before, BATCH) == BATCH:
+            pass
 
     def sweep(self) -> None:
         """Remove stored files that no job knows, a day after they appeared."""

@@ -6,6 +6,8 @@ What is known of a folder stands in the destination's memory, which all workers 
 * ``{"claim": …, "until": …, "planned": …}``: somebody is looking for it, or making it; others wait for the
   id. A claim whose holder died ends by itself; who takes it over keeps the planned id, so that at services
   that take ids from the client the second attempt makes the same folder and no twin.
+
+What begins with ``folder:`` and is not used for 30 days is forgotten, and found again at the service.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Ledger:
         self.bulk = Bulk(database, clock)
         self.payloads = Payloads(database)
         self.cleanups = Cleanups(database)
-        self.memory = Memory(database, keyring)
+        self.memory = Memory(database, keyring, clock)
         self.destinations = Destinations(database, keyring)
         self.connections = Connections(database, keyring)
         self.sealed = Sealed(database, keyring)

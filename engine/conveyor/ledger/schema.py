@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0012"
+HEAD = "0013"
 """The newest migration; what :func:`conveyor.ledger.open_ledger` expects to find."""
 
 OLDEST = "0009"
@@ -257,6 +257,9 @@ memory = sa.Table(
     _id("destination"),
     _id("key"),
     sa.Column("value", sa.LargeBinary, nullable=False),
+    # Of what the service tells again; the rest is kept for ever.
+    _int("used_at"),
+    _partial("ix_memory_used", "used_at", where="used_at IS NOT NULL"),
 )
 
 documents = sa.Table(
