@@ -78,7 +78,7 @@ def test_fault_breaks_little_else(matrix: Outcomes, number: int) -> None:
 
 
 def test_every_promise_has_a_planted_fault() -> None:
-    from conveyor.testing.suite.promises import PROMISES
+    from conveyor.testing.promises import PROMISES
 
     assert set(PROMISES) == {fault.promise for fault in FAULTS}
 

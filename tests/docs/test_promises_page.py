@@ -9,19 +9,20 @@ from pathlib import Path
 import pytest
 
 from conveyor.testing import Bench, Observer
-from conveyor.testing.suite.promises import PAGE, PROMISES, broken
+from conveyor.testing.promises import PROMISES, text_of
+from conveyor.testing.suite.promises import broken
 
-ROOT = Path(__file__).parents[2]
-ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| .+ \|$", re.MULTILINE)
+PAGE = Path(__file__).parents[2] / "docs" / "testing-a-connector.md"
+ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", re.MULTILINE)
 
 
 def test_the_page_has_every_promise_in_the_words_of_the_suite() -> None:
-    promises, _, _ = (ROOT / PAGE).read_text().partition("## The bench")
-    assert dict(ROW.findall(promises)) == PROMISES
+    promises, _, _ = PAGE.read_text().partition("## The bench")
+    assert [(name, tuple(rest)) for name, *rest in ROW.findall(promises)] == list(PROMISES.items())
 
 
 def test_the_page_has_all_that_a_bench_takes_and_an_observer_does() -> None:
-    _, _, bench = (ROOT / PAGE).read_text().partition("## The bench")
+    _, _, bench = PAGE.read_text().partition("## The bench")
     arguments, _, methods = bench.partition("An observer is")
     named = re.findall(r"^\| `(\w+)", arguments, re.MULTILINE)
     assert sorted(named) == sorted(field.name for field in dataclasses.fields(Bench))
@@ -30,10 +31,15 @@ def test_the_page_has_all_that_a_bench_takes_and_an_observer_does() -> None:
 
 
 @pytest.mark.parametrize("promise", PROMISES)
-def test_a_failure_names_the_promise_and_where_it_is_written(promise: str) -> None:
+def test_a_failure_says_all_that_is_written_of_the_promise(promise: str) -> None:
     with pytest.raises(pytest.fail.Exception) as told:
         broken(promise, "this was seen")
     text = str(told.value)
-    assert text.startswith(f"broken promise '{promise}': {PROMISES[promise]}\n")
-    assert "this was seen" in text
-    assert text.endswith(f"\n    written in {PAGE}")
+    assert text.startswith(f"broken promise '{promise}': {PROMISES[promise].says}\n    this was seen\n")
+    assert f"    usually broken by: {PROMISES[promise].broken_by}\n" in text
+    assert text.endswith("\n    all promises: python -m conveyor.testing.promises")
+
+
+def test_an_unknown_promise_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(SystemExit, match=r"named atomci; there are bytes, .*atomic"):
+        text_of("atomci")

@@ -88,3 +88,10 @@ def test_version_is_that_of_the_distribution(bare: Environment) -> None:
     done = bare.run("conveyor", "version")
     assert done.returncode == 0, done.stderr
     assert bare.python("import conveyor.version as v; print(v.__version__)") in done.stdout
+
+
+def test_the_promises_can_be_read_without_a_checkout_and_without_pytest(bare: Environment) -> None:
+    done = bare.run("python", "-m", "conveyor.testing.promises", "atomic", "gap")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n    ")[0] == "atomic"
+    assert "usually broken by: writing under the final name\n\ngap\n" in done.stdout
