@@ -21,7 +21,7 @@ def test_a_removed_destination_holds_its_work_until_it_is_back(
     with here.open() as installation:
         submitted = installation.submitter().submit(b"photo", to=["hook"], filename="a.jpg")
     here.configure({"other": hook})
-    assert here.start("--until-idle").wait(60) == 0
+    assert here.start("--until-idle").wait(60) == 1
     with here.open() as installation:
         (delivery,) = installation.ledger.deliveries.of_job(submitted.job_id)
         assert delivery.status is Status.PENDING
@@ -40,7 +40,7 @@ def test_an_id_that_changes_its_type_under_waiting_work_is_held(
         submitted = installation.submitter().submit(b"photo", to=["hook"], filename="a.jpg")
     other = {"type": "s3", "bucket": "b", "endpoint": receiver.url, "access_key": "k", "secret_key": "s"}
     here.configure({"hook": other})
-    assert here.start("--until-idle").wait(60) == 0
+    assert here.start("--until-idle").wait(60) == 1
     with here.open() as installation:
         (delivery,) = installation.ledger.deliveries.of_job(submitted.job_id)
         assert installation.standing().of(delivery) == ("held", "invalid_config")

@@ -131,17 +131,17 @@ class Outcomes:
             if not mine:
                 return []
             # All processes queue for the lock of a destination's health: it is taken as late as can be.
-            _write(connection, [report for report in mine if not _speaks_against(report)], held, now)
+            if certain := [report for report in mine if not _speaks_against(report)]:
+                _write(connection, certain, held, now)
             counted = _set_health(connection, mine, held, now)
-            _write(connection, [report for report in counted if _speaks_against(report)], held, now)
+            if failures := [report for report in counted if _speaks_against(report)]:
+                _write(connection, failures, held, now)
         return counted
 
 
 def _write(
     connection: sa.Connection, mine: Sequence[AttemptReport], held: Mapping[str, Sequence[Any]], now: int
 ) -> None:
-    if not mine:
-        return
     enqueue(
         connection,
         [
