@@ -61,10 +61,16 @@ def imported(folder: Path) -> Iterator[tuple[str, str]]:
                     yield name, str(file.relative_to(ROOT))
 
 
-def promised(report: str) -> list[str]:
-    """What a report, or the README that took it over, says that connectors promise."""
-    found = re.findall(r"^It promises:\n\n((?:\* .*\n)+)", report, re.MULTILINE)
-    return [line for block in found for line in block.splitlines()]
+def told(report: str) -> dict[str, tuple[list[str], list[str]]]:
+    """What a report, or the README that took it over, says of each suite: promises, names of tests."""
+    _, *parts = re.split(r"^(Test\w+): \*\*.*\*\*$", report, flags=re.MULTILINE)
+    return {
+        suite: (
+            re.findall(r"^\* (?!.*`test_)(.+)$", text, re.MULTILINE),
+            sorted(set(re.findall(r"`(test_\w+)`", text))),
+        )
+        for suite, text in zip(parts[::2], parts[1::2], strict=True)
+    }
 
 
 def test_there_are_plugins() -> None:
@@ -101,7 +107,8 @@ def test_a_plugin_passes_its_own_tests(plugin: Path, plugged: Environment, tmp_p
         PYTHONDONTWRITEBYTECODE="1",
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert promised(report.read_text()) == promised((plugin / "README.md").read_text()), report.read_text()
+    readme = (plugin / "README.md").read_text()
+    assert told(readme) == told(report.read_text()), f"take this over into the README:\n{report.read_text()}"
 
 
 # --- together -------------------------------------------------------------------------------------------
