@@ -24,16 +24,15 @@ WRONG_KEY_AS_TOLD = {"wrong_credentials": frozenset({"CONFIG"})}
 says what is Azure's word for a missing permission."""
 
 
-class BlobObserver(Observer):
-    """Looks by a client of its own.
+class ContainerObserver(Observer):
+    """Looks into a container by a client of its own.
 
     It names no leftovers: blocks that nobody commits are the service's to remove, after a week, and no call
     of a client can. ``waiting`` tells them.
     """
 
-    def __init__(self, server: Azurite, container: str) -> None:
-        self.client = server.client(container)
-        self.client.create_container()
+    def __init__(self, client: Any) -> None:
+        self.client = client
 
     def read(self, path: str) -> bytes | None:
         from azure.core.exceptions import ResourceNotFoundError
@@ -72,6 +71,14 @@ class BlobObserver(Observer):
 
     def close(self) -> None:
         self.client.close()
+
+
+class BlobObserver(ContainerObserver):
+    """The same of a new container of that server."""
+
+    def __init__(self, server: Azurite, container: str) -> None:
+        super().__init__(server.client(container))
+        self.client.create_container()
 
 
 @contextmanager

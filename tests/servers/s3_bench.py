@@ -20,12 +20,11 @@ LARGE = 2 * 5 * MIB + 4_711
 
 
 class S3Observer(Observer):
-    """Looks by a boto3 client of its own."""
+    """Looks into a bucket by a boto3 client of its own."""
 
-    def __init__(self, server: S3Server, bucket: str) -> None:
-        self._client = server.client()
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._client = client
         self._bucket = bucket
-        self._client.create_bucket(Bucket=bucket)
 
     def read(self, path: str) -> bytes | None:
         try:
@@ -54,11 +53,11 @@ class S3Observer(Observer):
         self._client.close()
 
     def _uploads(self) -> list[tuple[str, str]]:
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket)
         try:
-            answer = self._client.list_multipart_uploads(Bucket=self._bucket)
+            return [(item["Key"], item["UploadId"]) for page in pages for item in page.get("Uploads", [])]
         except self._client.exceptions.NoSuchUpload:  # rclone's way to say that there is none
             return []
-        return [(item["Key"], item["UploadId"]) for item in answer.get("Uploads", [])]
 
 
 @contextmanager
@@ -72,7 +71,9 @@ def bench(
 ) -> Iterator[Bench]:
     """A bench on a bucket of that server; ``changes`` replace fields of the bench."""
     scheme = "https" if secure else "http"
-    observer = S3Observer(server, bucket)
+    client = server.client()
+    client.create_bucket(Bucket=bucket)
+    observer = S3Observer(client, bucket)
     memory = SimpleMemory()
     options: dict[str, Any] = {
         "endpoint": server.secure_url if secure else server.url,

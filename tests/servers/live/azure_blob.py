@@ -10,7 +10,7 @@ from typing import Any
 from conveyor.testing import Bench
 from conveyor_connectors.azure_blob.errors import classify
 from conveyor_connectors.azure_blob.spec import SPEC
-from servers.azure_bench import LARGE
+from servers.azure_bench import LARGE, ContainerObserver
 from servers.azure_errors import sdk_exceptions
 from servers.live import MIB, LiveObserver, expect_own, live, own
 
@@ -18,53 +18,28 @@ UNKNOWN = base64.b64encode(b"a key or signature of nobody's..").decode()
 UNSEEN = "a shared access signature cannot look at the container itself, which check() tells as a step undone"
 
 
-class ContainerObserver(LiveObserver):
-    """A container that is the suite's own, by a client of its own.
-
-    Blocks that nobody commits are no leftovers: no call of a client removes them, the service does.
-    """
+class OwnContainerObserver(ContainerObserver, LiveObserver):
+    """A container that is the suite's own."""
 
     def __init__(self, given: Mapping[str, str]) -> None:
         from azure.storage.blob import ContainerClient
 
         expect_own("container", given["container"])
         way = "sas_token" if "sas_token" in given else "account_key"
-        self._client = ContainerClient(
-            given["account_url"],
-            given["container"],
-            credential=given[way],
-            connection_verify=given.get("ca_bundle", True),
+        super().__init__(
+            ContainerClient(
+                given["account_url"],
+                given["container"],
+                credential=given[way],
+                connection_verify=given.get("ca_bundle", True),
+            )
         )
         self.wipe()
-
-    def read(self, path: str) -> bytes | None:
-        """The blob's bytes."""
-        from azure.core.exceptions import ResourceNotFoundError
-
-        try:
-            data: bytes = self._client.download_blob(path).readall()
-        except ResourceNotFoundError:
-            return None
-        return data
-
-    def put(self, path: str, data: bytes) -> None:
-        """A blob."""
-        self._client.upload_blob(path, data, overwrite=True)
-
-    def names(self) -> set[str]:
-        """All blobs."""
-        return {blob.name for blob in self._client.list_blobs()}
-
-    def wipe(self) -> None:
-        """Delete all blobs; an empty one is written first where blocks wait, which drops them."""
-        for blob in list(self._client.list_blobs(include=["uncommittedblobs"])):
-            self._client.upload_blob(blob.name, b"", overwrite=True)
-            self._client.delete_blob(blob.name)
 
     def remove(self) -> None:
         """Empty the container, which stays."""
         self.wipe()
-        self._client.close()
+        self.close()
 
 
 @contextmanager
@@ -80,7 +55,7 @@ def bench(given: Mapping[str, str]) -> Iterator[Bench]:
     with live(
         SPEC,
         {**given, "single_put": MIB, "block_size": MIB},
-        ContainerObserver(given),
+        OwnContainerObserver(given),
         wrong_credentials=wrong,
         missing_place={"container": own()},
         sdk_exceptions=sdk_exceptions,

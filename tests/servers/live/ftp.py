@@ -64,7 +64,7 @@ class FtpObserver(LiveObserver):
         if self._secure:
             context = ssl.create_default_context(cafile=given.get("ca_file"))
             client = _Secure(context=context, timeout=60)
-            client.implicit = given.get("implicit", "").lower() in ("true", "yes", "1")
+            client.implicit = self._implicit
         with client:
             client.connect(given["host"], int(given.get("port", "0")) or self._port)
             client.login(given["username"], given["password"])
@@ -74,9 +74,12 @@ class FtpObserver(LiveObserver):
             yield client
 
     @property
+    def _implicit(self) -> bool:
+        return self._given.get("implicit", "").lower() in ("true", "yes", "1")
+
+    @property
     def _port(self) -> int:
-        implicit = self._given.get("implicit", "").lower() in ("true", "yes", "1")
-        return 990 if implicit else 21
+        return 990 if self._implicit else 21
 
     def _inside(self, client: ftplib.FTP, folder: str) -> list[tuple[str, bool]]:
         """Names, and whether each is a folder: by MLSD, or by trying to enter what NLST names."""

@@ -11,11 +11,11 @@ from conveyor.testing.harness import HarnessContext, SimpleMemory, make_env
 from conveyor_connectors.s3.errors import classify
 from conveyor_connectors.s3.spec import SPEC
 from servers.live import MIB, LiveObserver, expect_own, live, own
-from servers.s3_bench import LARGE
+from servers.s3_bench import LARGE, S3Observer
 from servers.s3_errors import sdk_exceptions
 
 
-class BucketObserver(LiveObserver):
+class BucketObserver(S3Observer, LiveObserver):
     """A bucket that is the suite's own, by boto3."""
 
     def __init__(self, given: Mapping[str, str]) -> None:
@@ -23,8 +23,7 @@ class BucketObserver(LiveObserver):
         from botocore.config import Config
 
         expect_own("bucket", given["bucket"])
-        self._bucket = given["bucket"]
-        self._client = boto3.session.Session().client(
+        client = boto3.session.Session().client(
             "s3",
             endpoint_url=given.get("endpoint"),
             region_name=given.get("region"),
@@ -38,44 +37,13 @@ class BucketObserver(LiveObserver):
                 response_checksum_validation="when_required",
             ),
         )
+        super().__init__(client, given["bucket"])
         self.wipe()
-
-    def read(self, path: str) -> bytes | None:
-        """The object's bytes."""
-        try:
-            data: bytes = self._client.get_object(Bucket=self._bucket, Key=path)["Body"].read()
-        except self._client.exceptions.NoSuchKey:
-            return None
-        return data
-
-    def put(self, path: str, data: bytes) -> None:
-        """An object."""
-        self._client.put_object(Bucket=self._bucket, Key=path, Body=data)
-
-    def names(self) -> set[str]:
-        """All keys."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket)
-        return {item["Key"] for page in pages for item in page.get("Contents", [])}
-
-    def leftovers(self) -> set[str]:
-        """Uploads that were not finished."""
-        return {f"{key} (upload {upload})" for key, upload in self._uploads()}
-
-    def wipe(self) -> None:
-        """Delete all objects, end all uploads."""
-        for key, upload in self._uploads():
-            self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload)
-        for name in self.names():
-            self._client.delete_object(Bucket=self._bucket, Key=name)
 
     def remove(self) -> None:
         """Empty the bucket, which stays."""
         self.wipe()
-        self._client.close()
-
-    def _uploads(self) -> list[tuple[str, str]]:
-        pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket)
-        return [(item["Key"], item["UploadId"]) for page in pages for item in page.get("Uploads", [])]
+        self.close()
 
 
 @contextmanager
