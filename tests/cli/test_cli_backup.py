@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli.commandline import CommandLine
+from servers import disks
 
 FILES = 6
 URL = "http://127.0.0.1:9/"
@@ -145,15 +145,10 @@ def test_a_restore_that_dies_is_no_installation_and_is_repeated(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A real file system of 1 MiB; only root can mount one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small tmpfs needs root and SYS_ADMIN")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+    with disks.mounted(tmp_path / "disk", 1 << 20) as disk:
+        if disk is None:
+            pytest.skip(disks.WHY_NOT)
+        yield disk.root
 
 
 @pytest.mark.parametrize("size", [2_000_000, 50_000], ids=["payloads", "ledger"])

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from servers import disks, postgres, rabbitmq, redis_server, seaweed, sshd, wsgi_dav
 from servers import places as asked
-from servers import postgres, rabbitmq, redis_server, seaweed, sshd, wsgi_dav
+from servers.disks import Disk
 from servers.standins.child import launched
 
 from conveyor.receiver import Receiver
 from conveyor.testing.proxy import FaultProxy
-from e2e import campaign, checker, disks, faults, places, witness
+from e2e import campaign, checker, faults, places, witness
 from e2e.crew import Post
-from e2e.disks import Disk
 from e2e.faults import PAST_THE_LEASE, Action, Carrying
 from e2e.kit import Place
 
@@ -145,10 +145,7 @@ def _engines(
     postgres.make_template(database)
     url = stack.enter_context(database.ledger())
     settings |= {"ledger": f"${{{LEDGER}}}", "key": {"value": KEY}}
-    stack.callback(os.environ.pop, LEDGER, None)
-    os.environ[LEDGER] = url
     on.actions["restart PostgreSQL"] = Action("services", lambda _: (database.stop(), database.start()))
-    ways = [stack.enter_context(FaultProxy("127.0.0.1", database.port)) for _ in range(2 * campaign.ENGINES)]
     verbs = ["worker"] * campaign.ENGINES
     if pair == "postgres":
         on.not_run.append("killed dispatchers: with `broker: ledger` there are none")
@@ -159,16 +156,10 @@ def _engines(
             (verb,),
             clock=CLOCKS[number % len(CLOCKS)] if clocks else 0.0,
             plant=plant,
-            environment={LEDGER: url.replace(f":{database.port}/", f":{way.port}/")},
         )
-        for number, (verb, way) in enumerate(zip(verbs, ways, strict=False))
+        for number, verb in enumerate(verbs)
     ]
-    on.actions["a worker does not reach the ledger"] = Action(
-        "partitions",
-        lambda victim: ways[victim].pause(),
-        lambda victim: ways[victim].resume(),
-        PAST_THE_LEASE,
-    )
+    on.actions["a worker does not reach the ledger"] = _cut_off(_ways(on, stack, LEDGER, url))
     _broker(on, stack, pair, settings)
 
 
@@ -199,23 +190,33 @@ def _broker(on: Stage, stack: ExitStack, pair: str, settings: dict[str, Any]) ->
         on.actions["flush Redis"] = Action("services", lambda _: redis.client().flushall())
 
 
-def _ways_to_broker(on: Stage, stack: ExitStack, name: str, url: str, settings: dict[str, Any]) -> None:
-    """Each process reaches the broker by a way of its own, which can be blocked by itself."""
-    settings["broker"] = f"${{{BROKER}}}"
-    stack.callback(os.environ.pop, BROKER, None)
-    os.environ[BROKER] = url
+def _ways(on: Stage, stack: ExitStack, variable: str, url: str) -> list[FaultProxy]:
+    """Each process finds under ``variable`` its own way to that server, which can be blocked by itself."""
+    stack.callback(os.environ.pop, variable, None)
+    os.environ[variable] = url
     port = int(urlsplit(url).port or 0)
     ways = [stack.enter_context(FaultProxy("127.0.0.1", port)) for _ in on.posts]
     for post, way in zip(on.posts, ways, strict=True):
-        post.environment = {**post.environment, BROKER: url.replace(f":{port}", f":{way.port}", 1)}
+        post.environment = {**post.environment, variable: url.replace(f":{port}", f":{way.port}", 1)}
+    return ways
+
+
+def _cut_off(ways: list[FaultProxy]) -> Action:
+    """One of them leads nowhere for longer than the lease."""
+    return Action(
+        "partitions",
+        lambda victim: ways[victim].pause(),
+        lambda victim: ways[victim].resume(),
+        PAST_THE_LEASE,
+    )
+
+
+def _ways_to_broker(on: Stage, stack: ExitStack, name: str, url: str, settings: dict[str, Any]) -> None:
+    settings["broker"] = f"${{{BROKER}}}"
+    ways = _ways(on, stack, BROKER, url)
     for who, first in (("worker", 0), ("dispatcher", campaign.ENGINES)):
         mine = ways[first : first + campaign.ENGINES]
-        on.actions[f"a {who} does not reach {name}"] = Action(
-            "partitions",
-            lambda victim, mine=mine: mine[victim].pause(),
-            lambda victim, mine=mine: mine[victim].resume(),
-            PAST_THE_LEASE,
-        )
+        on.actions[f"a {who} does not reach {name}"] = _cut_off(mine)
         on.actions[f"reset a {who}'s connection to {name}"] = Action(
             "connections", lambda victim, mine=mine: mine[victim].cut(after=0, reset=True)
         )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import io
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers import disks
 
 from conveyor.errors import PayloadError
 from conveyor.payloads import LocalStore
@@ -21,19 +21,10 @@ MIB = 1 << 20
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A real file system of 4 MiB; only root can mount one."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root; the injected faults below cover the same lines")
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("this machine does not let root mount a tmpfs (a container without SYS_ADMIN)")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+    with disks.mounted(tmp_path / "disk", 4 * MIB) as disk:
+        if disk is None:
+            pytest.skip(f"{disks.WHY_NOT}; the injected faults below cover the same lines")
+        yield disk.root
 
 
 def left(root: Path) -> list[str]:

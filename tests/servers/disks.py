@@ -1,4 +1,4 @@
-"""Small disks of a campaign's own, to be filled to the last byte and emptied again."""
+"""Small disks of a test's own, to be filled to the last byte and emptied again."""
 
 from __future__ import annotations
 
