@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -43,8 +42,12 @@ def form(
     if options.client_secret is not None:
         return {**asked, "client_secret": options.client_secret.get_secret_value()}
     pem = options.certificate.get_secret_value() if options.certificate is not None else ""
-    sign = partial(_signed, options.client_id, pem, token_url, now)
-    return lambda: {**asked, "client_assertion_type": ASSERTION, "client_assertion": sign()}
+    client_id = options.client_id
+    return lambda: {
+        **asked,
+        "client_assertion_type": ASSERTION,
+        "client_assertion": _signed(client_id, pem, token_url, now),
+    }
 
 
 def _resource(graph_url: str) -> str:
