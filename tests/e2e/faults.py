@@ -142,6 +142,7 @@ class Carrying:
             "freeze past the lease": Action("freeze", crew.freeze, crew.thaw, PAST_THE_LEASE),
             "cancel": Action("operator", lambda _: self.order(self.cancel)),
             "replay what failed": Action("operator", lambda _: self.order(self.replay)),
+            "resume every destination": Action("operator", lambda _: self.order(self.resume)),
             "edit the config": Action("operator", lambda _: self.edit()),
         }
         if len(crew.posts) > ENGINES:
@@ -217,10 +218,11 @@ class Carrying:
         failed = Filter(statuses=frozenset({Status.FAILED}))
         ledger.orders.replay(failed, now=now, expires=lambda _: now + DAY)
 
-    def resume(self, destination: str) -> None:
-        """Deliver there again at once, whatever was found out before."""
+    def resume(self, *destinations: str) -> None:
+        """Deliver there again at once, whatever was found out before; everywhere when none is named."""
         ledger = self.installation.ledger
-        ledger.health.resume([destination], ledger.clock.now())
+        names = destinations or [each.id for each in self.installation.source.list()]
+        ledger.health.resume(names, ledger.clock.now())
 
     def edit(self) -> None:
         """The config is written again."""
@@ -281,6 +283,8 @@ def run(
                 carrying.order(partial(carrying.submit, portion.first, portion.count))
             if left or portions or lasting or time.monotonic() - looked < 0.3:
                 return False
+            if not looked:  # the faults are over, and an operator says so: no breaker need find it out
+                carrying.order(carrying.resume)
             looked = time.monotonic()
             try:
                 carrying.replay()

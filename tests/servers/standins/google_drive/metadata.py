@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from servers.standins.google_drive import query as search
@@ -127,12 +128,12 @@ class Metadata(Service):
             raise error(404, "notFound", f"Shared drive not found: {drive}", location="driveId")
         rules = search.Rules(lambda named: self._parent_named(named, caller), self.folds_case)
         test = search.parse(asked["q"], rules) if asked.get("q") else None
-        listed = [
+        return [
             self.view(node) for node in self.nodes.values()
             if node.id not in (self.root, node.drive) and node.shown <= self.now()
             and (shared or node.drive is None) and drive in (None, node.drive) and self.may_see(node, caller)
+            and (test is None or test(search.Asked(node.meta, partial(self.trashed, node))))
         ]  # fmt: skip
-        return [file for file in listed if test is None or test(file)]
 
     def _parent_named(self, named: str, caller: Caller) -> str | None:
         node = self.nodes.get(self.root if named == "root" else named)

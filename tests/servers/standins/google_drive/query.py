@@ -19,7 +19,6 @@ from typing import Any
 from servers.standins.google_drive.description import Broken
 from servers.standins.google_drive.errors import documented, invalid
 
-Test = Callable[[Mapping[str, Any]], bool]
 _TOKEN = re.compile(r"\s*('(?:\\['\\]|[^'\\])*'|!=|<=|>=|[=<>(){}]|[A-Za-z]+)")
 _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt,
@@ -42,6 +41,25 @@ def moment(text: str) -> datetime:
     except ValueError:
         raise invalid("q") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+class Asked:
+    """A file as the terms ask of it: its metadata, and whether it is in the trash, worked out when asked."""
+
+    __slots__ = ("_meta", "_trashed")
+
+    def __init__(self, meta: Mapping[str, Any], trashed: Callable[[], bool]) -> None:
+        self._meta = meta
+        self._trashed = trashed
+
+    def __getitem__(self, field: str) -> Any:
+        return self._trashed() if field == "trashed" else self._meta[field]
+
+    def get(self, field: str, default: Any = None) -> Any:
+        return self._trashed() if field == "trashed" else self._meta.get(field, default)
+
+
+Test = Callable[[Asked], bool]
 
 
 @dataclass(frozen=True)
