@@ -11,6 +11,8 @@ from conveyor.contract import (
     CheckReport,
     ConnectorEnv,
     ConnectorSpec,
+    DeliveryError,
+    ErrorKind,
     Found,
     FoundKind,
     Options,
@@ -71,6 +73,19 @@ class Slow(Noop):
         return super().deliver(parcel, target, context)
 
 
+class Flaky(Noop):
+    """Refuses each delivery once in this process."""
+
+    def deliver(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
+        if parcel.delivery_id not in _REFUSED:
+            _REFUSED.add(parcel.delivery_id)
+            raise DeliveryError(ErrorKind.TRANSIENT, "not yet")
+        return super().deliver(parcel, target, context)
+
+
+_REFUSED: set[str] = set()
+
+
 def _spec(kind: str, name: str) -> ConnectorSpec:
     return ConnectorSpec(
         type=kind,
@@ -81,4 +96,4 @@ def _spec(kind: str, name: str) -> ConnectorSpec:
     )
 
 
-SPECS = (_spec("noop", "Noop"), _spec("hung", "Hung"), _spec("slow", "Slow"))
+SPECS = (_spec("noop", "Noop"), _spec("hung", "Hung"), _spec("slow", "Slow"), _spec("flaky", "Flaky"))

@@ -60,7 +60,7 @@ def test_an_expired_worker_loses_its_claims_uncharged(kit: Any) -> None:
     (lost,) = _reap(kit)
     assert (lost.delivery_id, lost.worker, lost.lost_in_a_row) == (ident, "worker", 1)
     record = kit.ledger.deliveries.get(ident)
-    assert (record.status, record.next_attempt_at) == (Status.PENDING, kit.now + 5 * SECOND)
+    assert (record.status, record.next_attempt_at) == (Status.PENDING, kit.now), "the claim is older than 5 s"
     assert (record.failures, record.fence) == (0, claimed.fence + 1)
     (attempt,) = kit.ledger.deliveries.attempts(ident)
     assert (attempt.outcome, attempt.charged) == (AttemptOutcome.LOST, False)
@@ -69,9 +69,28 @@ def test_an_expired_worker_loses_its_claims_uncharged(kit: Any) -> None:
     assert kit.ledger.workers.beat("worker", kit.now + 1) is None
     assert kit.record(kit.report(claimed)) == {ident}, "the dead worker's result is discarded"
     kit.worker("next")
-    kit.clock.advance(5)
     again = kit.one(worker="next")
     assert (again.attempt, again.look_first, again.lost_in_a_row) == (2, True, 1)
+
+
+def test_after_a_loss_the_next_attempt_is_due_so_long_after_the_lost_one_began(kit: Any) -> None:
+    (ident,) = kit.submit("a")
+    for number, wait in enumerate(STEPS):
+        kit.worker(f"worker {number}")
+        kit.one(worker=f"worker {number}")
+        kit.clock.advance(2)
+        _reap(kit, dead=lambda worker: True)
+        assert kit.ledger.deliveries.get(ident).next_attempt_at == kit.now + (wait - 2) * SECOND
+        kit.clock.advance(wait - 2)
+
+
+def test_a_clock_that_was_set_back_makes_no_longer_wait_after_a_loss(kit: Any) -> None:
+    kit.worker()
+    (ident,) = kit.submit("a")
+    kit.one()
+    now = kit.now - 3600 * SECOND
+    kit.ledger.workers.reap(now, dead=lambda worker: True, delay=_delay)
+    assert kit.ledger.deliveries.get(ident).next_attempt_at == now + 5 * SECOND
 
 
 def test_a_worker_known_to_be_dead_is_reaped_at_once(kit: Any) -> None:

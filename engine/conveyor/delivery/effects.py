@@ -37,7 +37,7 @@ HOLD_FIRST, HOLD_LAST = 30.0, 3600.0
 """Seconds until a hook that holds a delivery is asked again."""
 
 LOST_DELAYS = (5.0, 30.0, 120.0, 120.0)
-"""Seconds after the first, second … lost worker in a row; the fifth is final."""
+"""Seconds from the beginning of the first, second … attempt lost in a row to the next; a fifth is final."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Rules:
 
 
 def lost_delay(lost_in_a_row: int) -> int | None:
-    """Microseconds until a delivery is tried again after its worker was lost, or None when it has failed."""
+    """Microseconds from the beginning of an attempt whose worker was lost to the next; None: failed."""
     if lost_in_a_row > len(LOST_DELAYS):
         return None
     return micros(LOST_DELAYS[lost_in_a_row - 1])

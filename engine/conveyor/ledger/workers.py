@@ -30,7 +30,9 @@ _AHEAD = sa.select(_W.id).where(_W.lease_until > _FULL_LEASE).limit(1)
 _CUT = sa.update(workers).where(_W.lease_until > _FULL_LEASE).values(lease_until=_FULL_LEASE)
 _HELD = sa.select(_D.id, _D.fence).where(_D.worker == sa.bindparam("b_id"), is_(Status.DELIVERING))
 
-_CLAIMS_COLUMNS = (_D.id, _D.destination, _D.worker, _D.attempt, _D.fence, _D.lost_in_a_row, _D.state)
+_CLAIMS_COLUMNS = (
+    _D.id, _D.destination, _D.worker, _D.attempt, _D.fence, _D.lost_in_a_row, _D.state, _D.updated_at,
+)  # fmt: skip
 _ORPHANED = (is_(Status.DELIVERING), _D.worker.not_in(sa.select(_W.id)))
 _ORPHANS_EXIST = sa.select(_D.id).where(*_ORPHANED).limit(1)
 _ORPHANS = sa.select(*_CLAIMS_COLUMNS).where(*_ORPHANED).order_by(_D.id).with_for_update(of=deliveries)
@@ -113,7 +115,8 @@ class Workers:
         Args:
             now: Microseconds.
             dead: Whether a worker is known to be dead before its lease runs out.
-            delay: Microseconds to wait after the n-th loss in a row; None to give up: WORKER_LOST.
+            delay: Microseconds from the beginning of the n-th attempt lost in a row to the next one, which is
+                due at once when they have passed; None to give up: WORKER_LOST.
             trust_leases: Whether an expired lease counts. Not for a process that was itself out of contact.
 
         Returns:
@@ -153,10 +156,11 @@ def _free(
 ) -> list[Lost]:
     freed: list[Lost] = []
     values: list[dict[str, Any]] = []
-    for ident, destination, worker, attempt, fence, lost, _ in held:
+    for ident, destination, worker, attempt, fence, lost, _, begun in held:
         wait = delay(lost + 1)
         status = Status.FAILED if wait is None else Status.PENDING
-        due = None if wait is None else now + wait
+        # From the claim on: when the worker was lost nobody knows.
+        due = None if wait is None else max(now, min(begun, now) + wait)
         freed.append(Lost(ident, destination, worker, attempt, lost + 1, status, due))
         values.append(
             {

@@ -127,12 +127,13 @@ class Metadata(Service):
         if drive is not None and drive not in {node.drive for node in self.nodes.values()}:
             raise error(404, "notFound", f"Shared drive not found: {drive}", location="driveId")
         rules = search.Rules(lambda named: self._parent_named(named, caller), self.folds_case)
-        test = search.parse(asked["q"], rules) if asked.get("q") else None
+        query = search.parse(asked["q"], rules) if asked.get("q") else search.Query(lambda file: True, None)
         return [
             self.view(node) for node in self.nodes.values()
-            if node.id not in (self.root, node.drive) and node.shown <= self.now()
+            if query.name in (None, node.meta["name"])
+            and node.id not in (self.root, node.drive) and node.shown <= self.now()
             and (shared or node.drive is None) and drive in (None, node.drive) and self.may_see(node, caller)
-            and (test is None or test(search.Asked(node.meta, partial(self.trashed, node))))
+            and query.test(search.Asked(node.meta, partial(self.trashed, node)))
         ]  # fmt: skip
 
     def _parent_named(self, named: str, caller: Caller) -> str | None:

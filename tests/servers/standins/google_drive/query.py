@@ -75,8 +75,21 @@ class Rules:
     folds: bool = False
 
 
-def parse(text: str, rules: Rules) -> Test:
-    """The query as a test of a file's metadata.
+@dataclass(frozen=True)
+class Query:
+    """What is asked for.
+
+    Attributes:
+        test: Whether a file is meant.
+        name: What no file without this very name can be; None where that is not so easy to say.
+    """
+
+    test: Test
+    name: str | None
+
+
+def parse(text: str, rules: Rules) -> Query:
+    """The query, as a test of a file's metadata.
 
     Raises:
         Refused: 400 ``invalid``; 404 for an unknown parent.
@@ -88,11 +101,13 @@ def parse(text: str, rules: Rules) -> Test:
             raise invalid("q")
         tokens.append(match[1])
         at = match.end()
-    parser = _Parser(tokens, rules)
+    parser = _Parser([*tokens], rules)
     test = parser.either()
     if parser.tokens:
         raise invalid("q")
-    return test
+    plain = not rules.folds and not {"or", "not", "("} & set(tokens)
+    at = next((i for i in range(len(tokens) - 2) if tokens[i : i + 2] == ["name", "="]), None)
+    return Query(test, _Parser(tokens[at + 2 :], rules).string() if plain and at is not None else None)
 
 
 class _Parser:
