@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from conveyor.clock import SECOND
+from conveyor.ledger import prepared
 from conveyor.ledger.flow import BURST
 from conveyor.ledger.records import Flow, Wanted
 
@@ -30,6 +31,23 @@ class Paced:
 
     def seconds(self, destination: str = "a") -> float:
         return (self.until[destination] - self.kit.now) / SECOND
+
+
+class Noting:
+    """A driver's connection, noting what it executes."""
+
+    def __init__(self, connection: sa.Connection, asked: list[str]) -> None:
+        self.driver: Any = connection.connection.driver_connection
+        self.pipeline = getattr(self.driver, "pipeline", None)
+        self.asked = asked
+
+    def execute(self, text: str, values: Any) -> Any:
+        self.asked.append(text)
+        return self.driver.execute(text, values)
+
+    def executemany(self, text: str, rows: Any) -> Any:
+        self.asked.append(text)
+        return self.driver.executemany(text, rows)
 
 
 @pytest.fixture
@@ -176,26 +194,19 @@ def test_what_was_not_claimed_is_not_charged(kit: Any, paced: Paced) -> None:
     assert len(claim(kit, want)) == 2
 
 
-def test_without_limits_no_statement_is_spent_on_them(kit: Any, paced: Paced) -> None:
+def test_without_limits_no_statement_is_spent_on_them(
+    kit: Any, paced: Paced, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(kit, 6)
     assert len(claim(kit, kit.want(limit=1))) == 1
     assert len(claim(kit, kit.want(limit=1, flows=(TEN,)))) == 1
     kit.clock.advance(1)
     asked: list[str] = []
-    database: Any = kit.ledger.database
-
-    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        asked.append(statement)
-
-    engines = [each for each in vars(database).values() if isinstance(each, sa.Engine)]
-    for engine in engines:
-        sa.event.listen(engine, "before_cursor_execute", note)
+    monkeypatch.setattr(prepared, "_driver", lambda connection: Noting(connection, asked))
     assert len(claim(kit, kit.want(limit=2))) == 2
     plain = list(asked)
     asked.clear()
     assert len(claim(kit, kit.want(limit=2, flows=(TEN,)))) == 2
-    for engine in engines:
-        sa.event.remove(engine, "before_cursor_execute", note)
     assert plain
     assert not any("flow" in statement for statement in plain)
     limited = [statement for statement in asked if "flow" in statement]

@@ -17,6 +17,7 @@ from conveyor.ledger import (
     health,
     open_ledger,
     outcomes,
+    prepared,
     ranks,
     retention,
     rows,
@@ -126,6 +127,12 @@ def test_a_server_without_statistics_finds_it_by_its_id_too(kit: Any) -> None:
             plan = "".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {text}", ready))
             assert "pk_deliveries" in plan, plan
             assert "Seq Scan on deliveries" not in plan, plan
+        for moves in (claims._CLAIM, *outcomes._MOVES.values()):
+            row = dict.fromkeys(re.findall(r"%\((\w+)\)s", moves.text(connection.dialect)), 1)
+            text = prepared._joined(moves.text(connection.dialect), row)
+            plan = "".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {text}", {"rows": "[]"}))
+            assert "pk_deliveries" in plan, plan
+            assert "ix_deliveries" not in plan, plan
         text = str(claims._DUE.compile(dialect=connection.dialect))
         plan = "".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {text}"))
         assert "ix_deliveries_priority" in plan, plan

@@ -17,7 +17,7 @@ from conveyor.clock import SECOND, SystemClock
 from conveyor.errors import LedgerError, LedgerUnavailable
 from conveyor.ledger import open_ledger
 from conveyor.ledger.facade import Ledger
-from conveyor.ledger.postgres import PostgresDatabase
+from conveyor.ledger.postgres import PREPARED, PostgresDatabase
 from conveyor.ledger.servertime import ServerClock
 from conveyor.testing.clock import FakeClock
 from conveyor.testing.ports import wait_until
@@ -201,6 +201,14 @@ def test_a_ledger_works_behind_a_pooler(pooled: str, kit_over: Kits) -> None:
 
         with ThreadPoolExecutor(8) as pool:
             assert sum(pool.map(work, range(8))) == 40
+
+
+def test_statements_are_prepared_only_where_no_pooler_gives_the_session_to_others(
+    pooled: str, address: str
+) -> None:
+    for url, direct, kept in ((address, None, PREPARED), (pooled, None, None), (pooled, address, None)):
+        with opened(url, direct=direct) as ledger, ledger.database.read() as connection:
+            assert connection.connection.driver_connection.prepare_threshold == kept
 
 
 def test_behind_a_pooler_changes_are_looked_for(pooled: str) -> None:

@@ -29,7 +29,7 @@ def test_values_and_constants_reach_the_database(kit: Any) -> None:
         changed = _INSERT.run_each(connection, [{"name": "a", "at": 1}, {"name": "b", "at": 2**40}])
     assert changed == 2
     with database.read() as connection:
-        assert tuple(_READ.run(connection, {"name": "b"}).one()) == (2**40 + 1, "5 % of :name, 'quoted'")
+        assert _READ.row(connection, {"name": "b"}) == (2**40 + 1, "5 % of :name, 'quoted'")
     assert tuple(database.first(_READ, {"name": "a"})) == (2, "5 % of :name, 'quoted'")
     assert database.first(_READ, {"name": "nobody"}) is None
 
@@ -40,5 +40,5 @@ def test_a_question_sees_what_was_committed_before_it(kit: Any) -> None:
         name = f"d{round_}"
         assert database.first(_READ, {"name": name}) is None
         with database.write() as connection:
-            _INSERT.run(connection, {"name": name, "at": round_})
+            _INSERT.changed(connection, {"name": name, "at": round_})
         assert database.first(_READ, {"name": name})[0] == round_ + 1

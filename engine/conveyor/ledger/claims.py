@@ -7,20 +7,23 @@ A million rows that wait for later cost nothing: each step walks a partial index
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
 from conveyor.ledger import flow, ranks, rows
 from conveyor.ledger.database import Database
-from conveyor.ledger.health import lock
-from conveyor.ledger.prepared import Prepared, among
+from conveyor.ledger.health import LOCK, known_from, lock
+from conveyor.ledger.prepared import Prepared, among, ask_together, run_together
 from conveyor.ledger.records import AttemptOutcome, Claimed, DueDestination, Health, Placement, Status, Wanted
 from conveyor.ledger.schema import attempts, deliveries, health, jobs, payloads, workers
 from conveyor.ledger.transitions import Move, is_, move
 
 _D = deliveries.c
+
+_Room: TypeAlias = tuple[Wanted, int, bool]
+"""How many may be taken of what is wanted, and whether that is a probe."""
 
 
 def _due_statement() -> sa.Select[Any]:
@@ -200,16 +203,22 @@ class Claims:
         if not wanted:
             return []
         with self._database.write(quiet=True) as connection:
-            if _REGISTERED.run(connection, {"worker": worker_id}).first() is None:
+            ids = [want.destination for want in wanted]
+            registered, found, running = ask_together(
+                connection,
+                [(_REGISTERED, {"worker": worker_id}), (LOCK, {"ids": sorted(ids)}), (RUNNING, {"ids": ids})],
+            )
+            if not registered:
                 return []
-            taken: list[Claimed] = []
-            rooms = list(_rooms(connection, wanted, now))
+            known = known_from(found)
+            if len(known) < len(set(ids)):  # not locked yet, and what runs was counted too early
+                known, running = lock(connection, ids), RUNNING.rows(connection, {"ids": ids})
+            rooms = list(_rooms(wanted, known, {row[0]: row[1] for row in running}, now))
             meters = _meters(connection, [want for want, _, _ in rooms], now, paced)
-            for want, room, probe in rooms:
-                if meters is not None:
-                    room = min(room, meters.room(want))
-                if room:
-                    taken.extend(_take(connection, want, room, probe, now, meters))
+            if meters is None:
+                taken = _take_all(connection, rooms, now)
+            else:
+                taken = _take_metered(connection, rooms, now, meters)
             if taken:
                 _write(connection, worker_id, taken, now)
                 if meters is not None:
@@ -246,12 +255,9 @@ def health_of(row: Sequence[Any], now: int) -> Health:
 
 
 def _rooms(
-    connection: sa.Connection, wanted: Sequence[Wanted], now: int
-) -> Iterable[tuple[Wanted, int, bool]]:
+    wanted: Sequence[Wanted], known: Mapping[str, Health], running: Mapping[str, int], now: int
+) -> Iterable[_Room]:
     """How many rows of each destination may be taken now, and whether that one is a probe."""
-    ids = [want.destination for want in wanted]
-    known = lock(connection, ids)
-    running = {row[0]: row[1] for row in RUNNING.rows(connection, {"ids": ids})}
     for want in wanted:
         state = known[want.destination]
         leased = running.get(want.destination, 0)
@@ -294,15 +300,38 @@ def _due_rows(connection: sa.Connection, want: Wanted, room: int, now: int) -> S
     return _TAKE_THESE.rows(connection, {**values, "ids": list(only)})
 
 
-def _take(
-    connection: sa.Connection,
-    want: Wanted,
-    room: int,
-    probe: bool,
-    now: int,
-    meters: flow.Meters | None,
+def _take_all(connection: sa.Connection, rooms: Sequence[_Room], now: int) -> list[Claimed]:
+    """Take from each destination, asking for all at once where nothing else decides which."""
+    simple = [want.only is None and not want.ranked for want, _, _ in rooms]
+    asked = [
+        (_TAKE, {"destination": want.destination, "now": now, "room": room})
+        for (want, room, _), is_simple in zip(rooms, simple, strict=True)
+        if is_simple
+    ]
+    answers = iter(ask_together(connection, asked))
+    taken: list[Claimed] = []
+    for (want, room, probe), is_simple in zip(rooms, simple, strict=True):
+        found = next(answers) if is_simple else _due_rows(connection, want, room, now)
+        taken.extend(_taken(found, want, probe, now, None))
+    return taken
+
+
+def _take_metered(
+    connection: sa.Connection, rooms: Sequence[_Room], now: int, meters: flow.Meters
+) -> list[Claimed]:
+    """Take from one destination after the other: what one takes may leave less for the next."""
+    taken: list[Claimed] = []
+    for want, room, probe in rooms:
+        if room := min(room, meters.room(want)):
+            taken.extend(_taken(_due_rows(connection, want, room, now), want, probe, now, meters))
+    return taken
+
+
+def _taken(
+    found: Sequence[Sequence[Any]], want: Wanted, probe: bool, now: int, meters: flow.Meters | None
 ) -> Iterable[Claimed]:
-    for row in _due_rows(connection, want, room, now):
+    """The claims of rows, as far as the meters let them through."""
+    for row in found:
         counts, place = row[rows.WIDTH : rows.WIDTH + 7], row[rows.WIDTH + 7 :]
         ident, fence, attempt, cycle, failures, lost, throttled = counts
         path, conflict, state, look, held, made, due, results_key = place
@@ -334,10 +363,8 @@ def _take(
 
 def _write(connection: sa.Connection, worker_id: str, taken: Sequence[Claimed], now: int) -> None:
     values = [_claim_row(worker_id, claim, claim.placement, now) for claim in taken]
-    _CLAIM.run_each(connection, values)
-    _INSERT_ATTEMPT.run_each(connection, values)
-    served = sorted({claim.destination for claim in taken})
-    _SERVED.run_each(connection, [{"b_destination": name, "b_now": now} for name in served])
+    served = [{"b_destination": name, "b_now": now} for name in sorted({each.destination for each in taken})]
+    run_together(connection, [(_CLAIM, values), (_INSERT_ATTEMPT, values), (_SERVED, served)])
 
 
 def _claim_row(worker_id: str, claim: Claimed, placement: Placement | None, now: int) -> dict[str, Any]:

@@ -189,7 +189,7 @@ class Connections:
             KeyError: There is no such connection.
         """
         with self._database.write(quiet=True) as database:
-            row = _ONE.run(database, {"b_id": connection}).first()
+            row = _ONE.row(database, {"b_id": connection})
             if row is None:
                 raise KeyError(connection)
             held = _record(row)
@@ -200,7 +200,7 @@ class Connections:
             )
             if taken.rowcount == 0:
                 return None
-            row = _ONE.run(database, {"b_id": connection}).first()
+            row = _ONE.row(database, {"b_id": connection})
         return None if row is None else _record(row)
 
     def extend(self, locked: ConnectionRecord, until: int) -> bool:

@@ -41,7 +41,7 @@ class Database(abc.ABC):
     def ask(self, question: Prepared, values: Values) -> Sequence[Sequence[Any]]:
         """All rows of a single question, as :meth:`first`."""
         with self.read() as connection:
-            return question.run(connection, values).all()
+            return question.rows(connection, values)
 
     @abc.abstractmethod
     def write(self, durable: bool = False, *, quiet: bool = False) -> AbstractContextManager[sa.Connection]:

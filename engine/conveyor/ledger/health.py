@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -18,7 +19,7 @@ _CHUNK = 500
 _IDS = health.c.destination.in_(sa.bindparam("ids", expanding=True))
 _ALL = sa.select(*rows.HEALTH_COLUMNS)
 _SOME = _ALL.where(_IDS)
-_LOCK = Prepared(
+LOCK = Prepared(
     _ALL.where(among(health.c.destination, "ids")).order_by(health.c.destination).with_for_update()
 )
 
@@ -198,9 +199,14 @@ def ensure(connection: sa.Connection, ids: Collection[str]) -> None:
 
 def lock(connection: sa.Connection, ids: Collection[str]) -> dict[str, HealthRecord]:
     """Lock the health rows of destinations, in one order for all, making those that are missing."""
-    found = _LOCK.run(connection, {"ids": sorted(ids)}).all()
+    found = LOCK.rows(connection, {"ids": sorted(ids)})
     if len(found) < len(set(ids)):
         known = {row[0] for row in found}
         ensure(connection, sorted(set(ids) - known))
-        found = _LOCK.run(connection, {"ids": sorted(ids)}).all()
+        found = LOCK.rows(connection, {"ids": sorted(ids)})
+    return known_from(found)
+
+
+def known_from(found: Sequence[Sequence[Any]]) -> dict[str, HealthRecord]:
+    """Health by destination, of what :data:`LOCK` has found."""
     return {row[0]: rows.health_from(row) for row in found}

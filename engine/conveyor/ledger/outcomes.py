@@ -15,16 +15,16 @@ from conveyor.ledger import rows
 from conveyor.ledger.cleanups import enqueue
 from conveyor.ledger.database import Database
 from conveyor.ledger.health import lock
-from conveyor.ledger.prepared import Prepared, among
+from conveyor.ledger.prepared import Prepared, among, run_together
 from conveyor.ledger.records import AttemptOutcome, AttemptReport, Block, BlockReason, Health, Status
 from conveyor.ledger.schema import attempts, deliveries, health
-from conveyor.ledger.transitions import Move, is_, move
+from conveyor.ledger.transitions import Move, move, stands_at
 
 _D = deliveries.c
 
 _HELD = Prepared(
     sa.select(_D.id, _D.fence, _D.probe, _D.state, _D.revision, _D.replay)
-    .where(among(_D.id, "ids"), is_(Status.DELIVERING))
+    .where(among(_D.id, "ids"), stands_at(Status.DELIVERING))
     .order_by(_D.id)
     .with_for_update()
 )
@@ -151,14 +151,14 @@ def _write(
         ],
         now,
     )
-    changed = 0
-    for status, statement in _MOVES.items():
-        values = [_delivery_row(report, now) for report in mine if report.status is status]
-        if values:
-            changed += statement.run_each(connection, values)
-    if changed != len(mine):
+    moves = [
+        (statement, [_delivery_row(report, now) for report in mine if report.status is status])
+        for status, statement in _MOVES.items()
+    ]
+    moves = [(statement, values) for statement, values in moves if values]
+    *moved, _ = run_together(connection, [*moves, (_END_ATTEMPT, [_attempt_row(report) for report in mine])])
+    if sum(moved) != len(mine):
         raise LedgerError("an outcome did not fit the delivery's status", cure="report this: it is a defect")
-    _END_ATTEMPT.run_each(connection, [_attempt_row(report) for report in mine])
 
 
 def _delivery_row(report: AttemptReport, now: int) -> dict[str, Any]:

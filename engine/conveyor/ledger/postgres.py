@@ -36,6 +36,9 @@ STATEMENT_TIMEOUT = 60
 IDLE_TIMEOUT = 60
 """Seconds. A worker that freezes in the middle of a transaction holds its locks for no longer."""
 
+PREPARED = 5
+"""A session plans a statement so many times before it keeps it prepared; behind a pooler it never does."""
+
 LOOK = 0.1
 """Seconds within which what other processes write is noticed without LISTEN."""
 
@@ -44,10 +47,12 @@ _LIMITS = {
     "statement_timeout": STATEMENT_TIMEOUT,
     "idle_in_transaction_session_timeout": IDLE_TIMEOUT,
 }
-_OPTIONS = " ".join([*(f"-c {name}={seconds}s" for name, seconds in _LIMITS.items()), "-c timezone=UTC"])
-_SET_LIMITS = "SELECT " + ", ".join(
-    f"set_config('{name}', '{seconds}s', true)" for name, seconds in _LIMITS.items()
-)
+_PLANNING = {"random_page_cost": "1.1", "enable_seqscan": "off", "jit": "off"}
+"""Plans outlive the moment in which a queue is empty, and its statistics are always of another moment: rows
+that are named, or due, are found through an index whatever the server believes of the table's size."""
+_SETTINGS = {**{name: f"{seconds}s" for name, seconds in _LIMITS.items()}, **_PLANNING}
+_OPTIONS = " ".join([*(f"-c {name}={value}" for name, value in _SETTINGS.items()), "-c timezone=UTC"])
+_SET = "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _SETTINGS.items())
 _NETWORK = {
     "connect_timeout": CONNECT_TIMEOUT,
     "application_name": "conveyor",
@@ -116,6 +121,8 @@ class PostgresDatabase(Database):
         (server,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
         connection.rollback()
         self.pooled = self.pooled or server != connection.info.backend_pid
+        if not self.pooled and self._direct is None:
+            connection.prepare_threshold = PREPARED
         return connection
 
     def _dial(self, url: sa.URL, more: Mapping[str, Any]) -> Any:
@@ -176,6 +183,7 @@ class PostgresDatabase(Database):
         with self._transaction(engine) as connection:
             for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
                 connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = on")  # all of it is wanted
             yield connection.execution_options(stream_results=True)
 
     def changed(self) -> bool:
@@ -250,6 +258,12 @@ def _refuse_dead(connection: Any, _record: object, _proxy: object) -> None:
         raise sa.exc.DisconnectionError("the server has ended this connection")
 
 
+def _of_driver(error: BaseException | None) -> bool:
+    import psycopg
+
+    return isinstance(error, psycopg.Error)
+
+
 def _ended(connection: Any) -> bool:
     if connection.closed:
         return True
@@ -269,6 +283,7 @@ class _Transaction:
     def __enter__(self) -> sa.Connection:
         try:
             self._connection = self._engine.connect()
+            self._connection.begin()  # a statement that goes straight to the driver begins nothing
             if self._database.pooled:
                 self._limit()
         except DRIVER_ERRORS as error:
@@ -286,13 +301,18 @@ class _Transaction:
         except DRIVER_ERRORS as failed:
             raise translated(failed, self._database.name) from failed
         finally:
+            straight = _of_driver(error)
+            if straight and not self._connection.invalidated:
+                self._connection.invalidate()  # SQLAlchemy has not seen whether it broke
             self._connection.close()  # rolls back what was not committed
         if isinstance(error, DRIVER_ERRORS) and not isinstance(error, sa.exc.IntegrityError):
             raise translated(error, self._database.name) from error
+        if error is not None and straight:
+            raise raised_by_driver(error, self._database.name) from error
 
     def _limit(self) -> None:
         try:
-            self._connection.exec_driver_sql(_SET_LIMITS)
+            self._connection.exec_driver_sql(_SET)
         except BaseException:
             self._connection.close()
             raise

@@ -1,11 +1,15 @@
 """The few statements that run for every attempt, compiled once for each database.
 
 SQLAlchemy's own path works out the parameters of each row anew, which takes as long as SQLite needs to carry
-the row out. A :class:`Prepared` statement hands plain values straight to the driver. What SQLAlchemy would
-have converted, the caller converts: enums to their value.
+the row out, and describes each answer, which costs as much again. A :class:`Prepared` statement goes
+straight to the driver, within the transaction that SQLAlchemy has begun, and answers with plain tuples. What
+SQLAlchemy would have converted, the caller converts: enums to their value. The driver's own errors leave it;
+the transaction around it translates them.
 
 PostgreSQL carries a statement out for all rows at once: they travel as one JSON text, which the statement
-joins with, so that it is parsed and planned once and not for each row.
+joins with, so that it is parsed and planned once and not for each row. Statements that do not wait for each
+other's answers go together (:func:`ask_together`, :func:`run_together`), in one round trip: a lock that the
+transaction holds is held for no longer than the server works, whatever else this process does meanwhile.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -46,9 +52,23 @@ class Prepared:
             known = self._texts[dialect.name] = self._compile(dialect)
         return known
 
-    def run(self, connection: sa.Connection, values: Values) -> sa.CursorResult[Any]:
-        """Execute once."""
-        return connection.exec_driver_sql(*self.ready(connection.dialect, values))
+    def rows(self, connection: sa.Connection, values: Values) -> Sequence[Sequence[Any]]:
+        """All rows of a question."""
+        found: list[tuple[Any, ...]] = self._run(connection, values).fetchall()
+        return found
+
+    def row(self, connection: sa.Connection, values: Values) -> Sequence[Any] | None:
+        """The first row of a question, or None."""
+        found = self.rows(connection, values)
+        return found[0] if found else None
+
+    def changed(self, connection: sa.Connection, values: Values) -> int:
+        """Execute once; returns how many database rows were changed."""
+        count: int = self._run(connection, values).rowcount
+        return count
+
+    def _run(self, connection: sa.Connection, values: Values) -> Any:
+        return _driver(connection).execute(*self.ready(connection.dialect, values))
 
     def ready(self, dialect: sa.Dialect, values: Values) -> tuple[str, Values]:
         """The statement and its values as the driver takes them."""
@@ -62,25 +82,58 @@ class Prepared:
             for name, value in values.items()
         }
 
-    def rows(self, connection: sa.Connection, values: Values) -> Sequence[Sequence[Any]]:
-        """All rows of a question."""
-        return self.run(connection, values).all()
-
     def run_each(self, connection: sa.Connection, rows: Sequence[Values]) -> int:
         """Execute for each of ``rows``, at least one; returns how many database rows were changed.
 
         No two of them may concern the same database row.
         """
-        if len(rows) > 1 and connection.dialect.name == "postgresql":
-            if self._joined is None:
-                self._joined = _joined(self.text(connection.dialect), rows[0])
-            values = {"rows": json.dumps(rows, ensure_ascii=False)}
-            return connection.exec_driver_sql(self._joined, values).rowcount
-        return connection.exec_driver_sql(self.text(connection.dialect), rows).rowcount
+        (count,) = run_together(connection, [(self, rows)])
+        return count
+
+    def _run_each(self, connection: sa.Connection, rows: Sequence[Values]) -> Any:
+        if len(rows) == 1:
+            return self._run(connection, rows[0])
+        if connection.dialect.name != "postgresql":
+            return _driver(connection).executemany(self.text(connection.dialect), rows)
+        if self._joined is None:
+            self._joined = _joined(self.text(connection.dialect), rows[0])
+        return _driver(connection).execute(self._joined, {"rows": json.dumps(rows, ensure_ascii=False)})
 
     def _compile(self, dialect: sa.Dialect) -> str:
         inlined = visitors.cloned_traverse(self._statement, {}, {"bindparam": _inline})
         return str(inlined.compile(dialect=dialect, compile_kwargs={"render_postcompile": True}))
+
+
+def ask_together(
+    connection: sa.Connection, asked: Sequence[tuple[Prepared, Values]]
+) -> list[Sequence[Sequence[Any]]]:
+    """All rows of each question; asked and answered in their order."""
+    with _one_round_trip(connection, len(asked)):
+        cursors = [question._run(connection, values) for question, values in asked]
+    return [cursor.fetchall() for cursor in cursors]
+
+
+def run_together(connection: sa.Connection, told: Sequence[tuple[Prepared, Sequence[Values]]]) -> list[int]:
+    """Execute each statement for each of its rows, at least one, as :meth:`Prepared.run_each`."""
+    with _one_round_trip(connection, len(told)):
+        cursors = [statement._run_each(connection, rows) for statement, rows in told]
+    return [cursor.rowcount for cursor in cursors]
+
+
+def _one_round_trip(connection: sa.Connection, statements: int) -> AbstractContextManager[Any]:
+    """Nothing is awaited within it, where the database can have that."""
+    if statements > 1 and connection.dialect.name == "postgresql" and _has_pipelines():
+        pipeline: AbstractContextManager[Any] = _driver(connection).pipeline()
+        return pipeline
+    return nullcontext()
+
+
+@cache
+def _has_pipelines() -> bool:
+    """Whether the installed libpq (14 or newer) has them."""
+    import psycopg
+
+    return psycopg.Pipeline.is_supported()
 
 
 class among(sa.ColumnElement[bool]):  # noqa: N801 -- reads like a function of SQLAlchemy's
@@ -113,6 +166,10 @@ def _among(element: among, compiler: Any, **options: Any) -> str:
 def _among_postgres(element: among, compiler: Any, **options: Any) -> str:
     column, values = (compiler.process(each, **options) for each in (element.column, element.parameter))
     return f"{column} = ANY (ARRAY(SELECT json_array_elements_text(CAST({values} AS json))))"
+
+
+def _driver(connection: sa.Connection) -> Any:
+    return connection.connection.driver_connection
 
 
 def _spread(text: str, values: Values) -> tuple[str, Values]:

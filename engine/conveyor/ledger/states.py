@@ -12,13 +12,13 @@ from conveyor.ledger.grouping import Grouped
 from conveyor.ledger.prepared import Prepared, among
 from conveyor.ledger.records import Status
 from conveyor.ledger.schema import deliveries, jobs
-from conveyor.ledger.transitions import is_
+from conveyor.ledger.transitions import is_, stands_at
 
 _D = deliveries.c
 _MINE = (_D.id == sa.bindparam("b_id"), _D.fence == sa.bindparam("b_fence"), is_(Status.DELIVERING))
 _SAVE = Prepared(sa.update(deliveries).where(*_MINE).values(state=sa.bindparam("b_state")))
 _OWNS = Prepared(sa.select(_D.id).where(*_MINE))
-_HELD = Prepared(sa.select(_D.id, _D.fence).where(among(_D.id, "ids"), is_(Status.DELIVERING)))
+_HELD = Prepared(sa.select(_D.id, _D.fence).where(among(_D.id, "ids"), stands_at(Status.DELIVERING)))
 _SUPERSEDED = (
     sa.select(_D.id)
     .join(jobs, jobs.c.id == _D.job_id)
@@ -61,7 +61,7 @@ class States:
             for index in in_order:
                 ident, fence, blob = group[index]
                 values = {"b_id": ident, "b_fence": fence, "b_state": blob}
-                held[index] = _SAVE.run(connection, values).rowcount == 1
+                held[index] = _SAVE.changed(connection, values) == 1
         return held
 
     def owns(self, delivery_id: str, fence: int) -> bool:
