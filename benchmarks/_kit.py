@@ -54,13 +54,19 @@ def rss() -> float:
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
-def peak() -> float:
-    """Peak resident memory of this process's life in MB.
+def peak(pid: int | None = None) -> float:
+    """Peak resident memory of a process's life in MB; this one's unless another is named.
 
     VmHWM: ``ru_maxrss`` would begin with what the parent had at the fork.
     """
-    status = Path("/proc/self/status").read_text()
+    status = Path(f"/proc/{pid or 'self'}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds that a process has spent so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def descriptors() -> int:

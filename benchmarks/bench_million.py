@@ -13,7 +13,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks._kit import HOUR, fill, goal, installation, table, title, until, workplace, write_config
+from benchmarks._kit import (
+    HOUR,
+    cpu_of,
+    fill,
+    goal,
+    installation,
+    table,
+    title,
+    until,
+    workplace,
+    write_config,
+)
 from benchmarks.bench_machines import KEY, processes, servers, work
 
 RENEWED = ("workers", "leases", "destinations_health", "flow")
@@ -21,15 +32,6 @@ RENEWED = ("workers", "leases", "destinations_health", "flow")
 
 SAME = 1.25
 """The last portion may cost so many times the first."""
-
-
-def cpu_of(processes: list[int]) -> float:
-    """CPU seconds of these processes."""
-    total = 0
-    for pid in processes:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / 100
 
 
 def everybody() -> list[int]:
@@ -84,14 +86,14 @@ def main() -> None:
                     opened.ledger.health.pause(names, "not yet", opened.clock.now())
                     fill(opened, names, each // len(names))
                     known = everybody()
-                    before, began = cpu_of(known), time.monotonic()
+                    before, began = sum(map(cpu_of, known)), time.monotonic()
                     waiting = given.waiting // len(names) * len(names)
                     opened.ledger.health.resume(names, opened.clock.now())
                     until(
                         lambda waiting=waiting: opened.ledger.deliveries.open_count() <= waiting,
                         1200, "all delivered", every=0.25,
                     )  # fmt: skip
-                    took, spent = time.monotonic() - began, cpu_of(known) - before
+                    took, spent = time.monotonic() - began, sum(map(cpu_of, known)) - before
                     costs.append(spent / each)
                     size = sizes(server, ledger)
                     rows.append(
