@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conveyor.errors import LedgerError
+from conveyor.ownership import inherit
 
 _COMMAND = "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
 _MAKE = f"make one with: {_COMMAND}"
@@ -216,6 +217,7 @@ def place(file: Path, content: bytes) -> bool:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # mode 0600
         try:
             with os.fdopen(descriptor, "wb") as stream:
+                inherit(descriptor, file.parent)
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -22,6 +22,7 @@ from conveyor.errors import LedgerError
 from conveyor.ledger.database import Database
 from conveyor.ledger.failures import DRIVER_ERRORS, translated
 from conveyor.ledger.prepared import Prepared, Values
+from conveyor.ownership import inherit
 
 BUSY_TIMEOUT = 30.0
 """Seconds a writer waits for another process before the ledger counts as locked."""
@@ -252,9 +253,13 @@ def _quiet_rollback(raw: Any) -> None:
 
 
 def _create_private(path: Path) -> None:
-    """Create the file with mode 0600 before SQLite would with the umask's; WAL and SHM inherit it."""
+    """Create the file with mode 0600 before SQLite would with the umask's; WAL and SHM inherit from it."""
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            inherit(descriptor, path.parent)
+        finally:
+            os.close(descriptor)
     except FileExistsError:
         if path.is_dir():
             raise LedgerError(f"ledger {path} is a folder", cure="name a file under `ledger:`") from None

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from conveyor.ownership import inherit, make_folder
 from conveyor.payloads.writing import sync_folder
 
 CHUNK: Final = 1 << 20
@@ -53,6 +54,7 @@ def copy(stream: io.RawIOBase, target: Path, progress: Progress) -> str:
     descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "wb", buffering=0) as file:
+            inherit(descriptor, target.parent)
             found = _pour(stream, lambda chunk: _write(file, chunk), progress)
             os.fsync(descriptor)
     except BaseException:
@@ -100,7 +102,7 @@ def bring(source: Path, target: Path, progress: Progress) -> None:
     temporary = target.with_name(f".{target.name}.part")
     temporary.unlink(missing_ok=True)
     if not target.parent.is_dir():
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(target.parent)
         sync_folder(target.parent.parent)
     if link(source, temporary):
         progress(source.stat().st_size)

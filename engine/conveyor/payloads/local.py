@@ -24,6 +24,7 @@ from conveyor import ids
 from conveyor.clock import Clock, SystemClock
 from conveyor.errors import PayloadError, SubmissionError
 from conveyor.ledger.records import PayloadRecord
+from conveyor.ownership import inherit, make_folder
 from conveyor.payloads import copying, inplace
 from conveyor.payloads.digests import Readable
 from conveyor.payloads.problems import FORBIDDEN, GONE, payload_error, store_errors
@@ -247,10 +248,14 @@ class LocalStore:
             return
         with store_errors(self.root, "be created"):
             new = not self.root.is_dir()
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.root)
             marker = self.root / MARKER
             if not marker.exists():
-                os.close(os.open(marker, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+                fd = os.open(marker, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                try:
+                    inherit(fd, self.root)
+                finally:
+                    os.close(fd)
                 sync_folder(self.root)
             if new:
                 sync_folder(self.root.parent)

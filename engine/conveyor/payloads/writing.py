@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from conveyor.ledger.records import PayloadRecord
+from conveyor.ownership import inherit, make_folder
 from conveyor.payloads.digests import Digests, Readable, pump
 from conveyor.payloads.problems import store_errors
 from conveyor.payloads.sealing import Sealer
@@ -130,11 +131,13 @@ def write_all(fd: int, chunk: memoryview, root: Path) -> None:
 def _create(path: Path, root: Path) -> int:
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        return os.open(path, flags, 0o600)
+        descriptor = os.open(path, flags, 0o600)
     except FileNotFoundError:  # a new shard, or one that the sweep has just removed
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         sync_folder(root)
-        return os.open(path, flags, 0o600)
+        descriptor = os.open(path, flags, 0o600)
+    inherit(descriptor, path.parent)
+    return descriptor
 
 
 def sync_folder(folder: Path) -> None:
