@@ -24,6 +24,10 @@ class Server:
         self.uptime += self.takes
         return round(self.time * SECOND)
 
+    def pass_by(self, seconds: float) -> None:
+        self.uptime += seconds
+        self.time += seconds
+
     def clock(self) -> ServerClock:
         return ServerClock(self.ask, elapsed=lambda: self.uptime)
 
@@ -37,10 +41,33 @@ def test_it_tells_the_servers_time_and_goes_on_by_itself() -> None:
     assert server.asked == 1
 
 
-def test_the_way_there_and_back_is_halved() -> None:
+@pytest.mark.parametrize(("there", "back"), [(0.5, 0.0), (0.0, 0.5), (0.25, 0.25), (8.0, 0.0), (0.0, 8.0)])
+def test_it_is_never_ahead_however_long_the_question_or_the_answer_takes(there: float, back: float) -> None:
     server = Server()
-    server.takes = 0.5
-    assert server.clock().now() == 5_000.25 * SECOND
+
+    def ask() -> int:
+        server.pass_by(there)
+        told = server.ask()
+        server.pass_by(back)
+        return told
+
+    clock = ServerClock(ask, elapsed=lambda: server.uptime)
+    late = server.time - clock.now() / SECOND
+    assert late == pytest.approx(back)
+
+
+def test_slow_answers_at_the_beginning_are_asked_for_again_and_the_nearest_counts() -> None:
+    server = Server()
+    ways = iter([5.0, 3.0, 4.0])
+
+    def ask() -> int:
+        told = server.ask()
+        server.pass_by(next(ways))
+        return told
+
+    clock = ServerClock(ask, elapsed=lambda: server.uptime)
+    assert server.asked == 3
+    assert clock.now() == (server.time - 3.0) * SECOND
 
 
 def test_it_asks_again_in_the_background() -> None:
