@@ -145,6 +145,7 @@ def test_a_hanging_attempt_is_given_back_and_publishes_nothing_later(running: Ru
 
     acts.then(hangs)
     ident = running.sim.submit()["here"]
+    others = frozenset(threading.enumerate())
     engine = running.engine(grace=0.2)
     gate.wait_for(1)
     begun = time.monotonic()
@@ -154,9 +155,8 @@ def test_a_hanging_attempt_is_given_back_and_publishes_nothing_later(running: Ru
     assert (delivery.status, delivery.failures) == (Status.PENDING, 0)
     assert running.outcomes() == [AttemptOutcome.GIVEN_BACK]
     assert running.sim.ledger.workers.all() == []
-    hanging = [thread for thread in threading.enumerate() if thread.name.startswith("Thread-")]
     gate.open.set()
-    for thread in hanging:
+    for thread in frozenset(threading.enumerate()) - others:
         thread.join(PATIENCE)
     assert published == []
     assert running.outcomes() == [AttemptOutcome.GIVEN_BACK]
