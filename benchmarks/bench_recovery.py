@@ -91,7 +91,7 @@ def recovery(ledger: str, victim: Any, count: int) -> list[float]:
 def lateness(ledger: str, count: int) -> list[float]:
     """Seconds by which each retry began later than it was due."""
     with workplace() as folder:
-        path = config(folder, ledger, "flaky", retry={"schedule": ["1s", "2s"]}, breaker={"failures": "off"})
+        path = config(folder, ledger, "flaky", retry={"schedule": ["1s", "2s"]}, breaker={"volume": 100_000})
         with installation(path) as opened:
             ready, end = spawn.Semaphore(0), spawn.Event()
             worker = spawn.Process(target=work, args=(str(path), ready, end), daemon=True)
