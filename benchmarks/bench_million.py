@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
 
+import sqlalchemy as sa
 from benchmarks._kit import (
     HOUR,
     cpu_of,
@@ -47,15 +47,15 @@ def everybody() -> list[int]:
     return found
 
 
-def sizes(server: Any, ledger: str) -> dict[str, float]:
+def sizes(ledger: str) -> dict[str, float]:
     """Kilobytes of the renewed tables, and megabytes of all."""
-    name = ledger.rpartition("/")[2].partition("?")[0]
-    rows = server.execute(
-        "SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relkind = 'r' "
-        "AND relnamespace = 'public'::regnamespace",
-        database=name,
-    )
-    found = {str(relation): int(size) for relation, size in rows}
+    engine = sa.create_engine(ledger, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relkind = 'r' "
+            "AND relnamespace = 'public'::regnamespace"
+        )
+        found = {str(relation): int(size) for relation, size in rows}
     return {**{name: found.get(name, 0) / 1024 for name in RENEWED}, "all": sum(found.values()) / 2**20}
 
 
@@ -95,7 +95,7 @@ def main() -> None:
                     )  # fmt: skip
                     took, spent = time.monotonic() - began, sum(map(cpu_of, known)) - before
                     costs.append(spent / each)
-                    size = sizes(server, ledger)
+                    size = sizes(ledger)
                     rows.append(
                         (
                             f"{(number + 1) * each:,}",
