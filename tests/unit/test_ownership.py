@@ -43,6 +43,18 @@ def test_what_root_submits_can_be_read_by_the_user_of_the_workers(home: Path) ->
     assert set(owners.values()) == {(NOBODY, NOBODY)}
 
 
+def test_a_root_that_may_give_nothing_away_stores_all_the_same(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(descriptor: int, user: int, group: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", refused)
+    store = LocalStore(home / "payloads")
+    with store.open(store.put(io.BytesIO(b"photo"))) as stream:
+        assert stream.read() == b"photo"
+
+
 def test_each_new_folder_is_its_upper_ones_owners(home: Path) -> None:
     make_folder(home / "a" / "b")
     make_folder(home / "a" / "b")
