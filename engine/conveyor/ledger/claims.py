@@ -216,7 +216,7 @@ class Claims:
             rooms = list(_rooms(wanted, known, {row[0]: row[1] for row in running}, now))
             meters = _meters(connection, [want for want, _, _ in rooms], now, paced)
             if meters is None:
-                taken = _take_all(connection, rooms, now)
+                taken = _take(connection, rooms, now)
             else:
                 taken = _take_metered(connection, rooms, now, meters)
             if taken:
@@ -286,34 +286,36 @@ def _meters(
     return flow.Meters(flows, stored, running, now, paced)
 
 
-def _due_rows(connection: sa.Connection, want: Wanted, room: int, now: int) -> Sequence[Sequence[Any]]:
-    """The rows to take, locked, in their order."""
+def _question(
+    connection: sa.Connection, want: Wanted, room: int, now: int
+) -> tuple[Prepared, dict[str, Any]]:
+    """What asks for the rows to take, and locks them; of a destination with priorities it names them."""
     values: dict[str, Any] = {"destination": want.destination, "now": now, "room": room}
     only = want.only
     if only is None and want.ranked:
         only = tuple(ranks.first(lambda asked, of: asked.rows(connection, of), want.destination, now, room))
-        place = {ident: number for number, ident in enumerate(only)}
-        found = _TAKE_THESE.rows(connection, {**values, "ids": list(only)})
-        return sorted(found, key=lambda row: place[row[rows.WIDTH]])
     if only is None:
-        return _TAKE.rows(connection, values)
-    return _TAKE_THESE.rows(connection, {**values, "ids": list(only)})
+        return _TAKE, values
+    return _TAKE_THESE, {**values, "ids": list(only)}
 
 
-def _take_all(connection: sa.Connection, rooms: Sequence[_Room], now: int) -> list[Claimed]:
-    """Take from each destination, asking for all at once where nothing else decides which."""
-    simple = [want.only is None and not want.ranked for want, _, _ in rooms]
-    asked = [
-        (_TAKE, {"destination": want.destination, "now": now, "room": room})
-        for (want, room, _), is_simple in zip(rooms, simple, strict=True)
-        if is_simple
-    ]
-    answers = iter(ask_together(connection, asked))
+def _take(
+    connection: sa.Connection, rooms: Sequence[_Room], now: int, meters: flow.Meters | None = None
+) -> list[Claimed]:
+    """Take from these destinations, asking for all of them together."""
+    asked = [_question(connection, want, room, now) for want, room, _ in rooms]
     taken: list[Claimed] = []
-    for (want, room, probe), is_simple in zip(rooms, simple, strict=True):
-        found = next(answers) if is_simple else _due_rows(connection, want, room, now)
-        taken.extend(_taken(found, want, probe, now, None))
+    answers = ask_together(connection, asked)
+    for (want, _, probe), (_, values), found in zip(rooms, asked, answers, strict=True):
+        if want.only is None and want.ranked:
+            found = _in_order(found, values["ids"])
+        taken.extend(_taken(found, want, probe, now, meters))
     return taken
+
+
+def _in_order(found: Sequence[Sequence[Any]], ids: Sequence[str]) -> Sequence[Sequence[Any]]:
+    place = {ident: number for number, ident in enumerate(ids)}
+    return sorted(found, key=lambda row: place[row[rows.WIDTH]])
 
 
 def _take_metered(
@@ -323,7 +325,7 @@ def _take_metered(
     taken: list[Claimed] = []
     for want, room, probe in rooms:
         if room := min(room, meters.room(want)):
-            taken.extend(_taken(_due_rows(connection, want, room, now), want, probe, now, meters))
+            taken.extend(_take(connection, [(want, room, probe)], now, meters))
     return taken
 
 

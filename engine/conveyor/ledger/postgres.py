@@ -258,7 +258,7 @@ def _refuse_dead(connection: Any, _record: object, _proxy: object) -> None:
         raise sa.exc.DisconnectionError("the server has ended this connection")
 
 
-def _of_driver(error: BaseException | None) -> bool:
+def _of_driver(error: BaseException) -> bool:
     import psycopg
 
     return isinstance(error, psycopg.Error)
@@ -301,7 +301,7 @@ class _Transaction:
         except DRIVER_ERRORS as failed:
             raise translated(failed, self._database.name) from failed
         finally:
-            straight = _of_driver(error)
+            straight = error is not None and _of_driver(error)
             if straight and not self._connection.invalidated:
                 self._connection.invalidate()  # SQLAlchemy has not seen whether it broke
             self._connection.close()  # rolls back what was not committed
