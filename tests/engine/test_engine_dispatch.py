@@ -181,6 +181,51 @@ def test_a_destination_at_its_cap_is_looked_at_again_after_a_completion(tmp_path
     sim.close()
 
 
+def test_a_place_that_a_completion_frees_waits_for_no_scan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim = Simulation(tmp_path, capped("here", 1))
+    submit_many(sim, "here", 4)
+    dispatcher, due = sim.parts.dispatcher, sim.ledger.claims.due
+
+    def slow(now: int) -> Any:
+        sim.clock.advance(0.1)
+        return due(now)
+
+    monkeypatch.setattr(sim.ledger.claims, "due", slow)
+    claims = dispatcher.claim(4)
+    calls = Calls(sim, monkeypatch)
+    for _ in range(3):
+        assert dispatcher.claim(4) == []
+        finish(sim, sim.parts, claims)
+        claims = dispatcher.claim(4)
+        assert len(claims) == 1
+    assert calls.made["due"] == 0
+    sim.close()
+
+
+def test_a_completion_is_heard_while_a_claim_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim = Simulation(tmp_path, capped("here", 1))
+    submit_many(sim, "here", 2)
+    dispatcher, real = sim.parts.dispatcher, sim.ledger.claims.claim
+    first = dispatcher.claim(1)
+
+    def overtaken(*args: Any, **more: Any) -> Any:
+        found = real(*args, **more)
+        finish(sim, sim.parts, first)
+        return found
+
+    monkeypatch.setattr(sim.ledger.claims, "claim", overtaken)
+    dispatcher.wait(0.0)
+    assert dispatcher.claim(1) == []
+    assert dispatcher._bell.is_set()
+    monkeypatch.setattr(sim.ledger.claims, "claim", real)
+    assert len(dispatcher.claim(1)) == 1
+    sim.close()
+
+
 # --- held destinations -----------------------------------------------------------------------------
 
 

@@ -153,6 +153,9 @@ def test_a_connections_limits_hold_for_its_destinations_together(tmp_path: Path)
     taken = [claim.destination for claim in claims]
     assert taken.count("a") + taken.count("b") == 3
     assert taken.count("c") == 6
+    # Whichever of them ends, the other may have its place.
+    finish(sim, [claim for claim in claims if claim.destination == "a"])
+    assert "b" in {claim.destination for claim in sim.parts.dispatcher.claim(8)}
     sim.close()
 
 

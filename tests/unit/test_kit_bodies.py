@@ -159,3 +159,7 @@ def test_a_name_is_saved_before_it_is_tried() -> None:
         assert next(names) == expected == context.state["path"]
     again = saved_candidates(make_parcel(b""), target, context, NameRules())
     assert [next(again), next(again)] == ["a/b (2).txt", "a/b.txt"]
+    fresh = HarnessContext()
+    marked = saved_candidates(make_parcel(b""), target, fresh, NameRules(), marked=True)
+    assert (next(marked), dict(fresh.state)) == ("a/b.txt", {})
+    assert next(marked) == "a/b (1).txt" == fresh.state["path"]

@@ -95,7 +95,7 @@ class Placer:
         )
 
     def _rename(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
-        for path in saved_candidates(parcel, target, context, NAMES):
+        for path in saved_candidates(parcel, target, context, NAMES, marked=True):
             try:
                 stored = self._create(parcel, path, context)
             except Occupied:

@@ -116,7 +116,8 @@ class Placer:
         )
 
     def _rename(self, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
-        for key in saved_candidates(parcel, target, context, NAMES):
+        whole = self._uploader.whole(parcel)
+        for key in saved_candidates(parcel, target, context, NAMES, marked=whole):
             try:
                 stored = self._create(parcel, key, context)
             except Occupied:

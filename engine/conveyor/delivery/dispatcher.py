@@ -13,6 +13,7 @@ from conveyor.contract import Log
 from conveyor.delivery.flows import Flows
 from conveyor.holds import Reason, hold_of, served_at
 from conveyor.ledger.facade import Ledger
+from conveyor.ledger.flow import members_of
 from conveyor.ledger.records import (
     AttemptReport,
     Block,
@@ -84,6 +85,9 @@ class Dispatcher:
         self._dirty = True
         self._due: list[DueDestination] = []
         self._exhausted: set[str] = set()
+        """Of these nothing more can be taken before something has changed."""
+        self._sharers: dict[str, tuple[str, ...]] = {}
+        """Destinations that share a cap with one, where some do."""
         self._served: dict[str, int] = {}
         self._probed: dict[str, Block] = {}
         self._released: dict[str, str] = {}
@@ -93,6 +97,11 @@ class Dispatcher:
         """Until when the rate of a destination lets nothing through, as far as is known here."""
         self._suspects: set[str] = set()
         """Destinations that have stalled here and have not delivered since."""
+        self._news = threading.Lock()
+        self._freed: set[str] = set()
+        """Destinations with outcomes written since the last choice: there may be room under their caps."""
+        self._moving: set[str] = set()
+        """Those of them that have delivered."""
         self._asleep = False
         """Nothing may be served before the next scan."""
         self._scanned_at = float("-inf")
@@ -108,22 +117,24 @@ class Dispatcher:
         self._bell.set()
 
     def settled(self, reports: Sequence[AttemptReport]) -> None:
-        """These outcomes were written: look again if they change what is due or free a place under a cap."""
-        with self._lock:  # a claim under way may be about to find its destination at the cap
-            self._suspects -= {r.destination for r in reports if r.status is Status.DELIVERED}
-            changes = any(
-                report.status is Status.PENDING
-                or report.block is not None
-                or report.destination in self._exhausted
-                for report in reports
-            )
-        if changes:
+        """These outcomes were written: look again if they change what is due or free a place under a cap.
+
+        Does not wait for a claim under way.
+        """
+        with self._news:
+            for name in {report.destination for report in reports}:
+                self._freed.update((name,), self._sharers.get(name, ()))
+            self._moving.update(r.destination for r in reports if r.status is Status.DELIVERED)
+        if any(report.status is Status.PENDING or report.block is not None for report in reports):
             self.ring()
+        elif not self._exhausted.isdisjoint(self._freed):
+            self._bell.set()
 
     def stalled(self, destinations: frozenset[str]) -> None:
         """No attempt to these makes progress: they get nothing more until one does, and others come first."""
         if destinations != self._stalled:
             with self._lock:
+                self._hear()  # what was delivered before this is no sign of life
                 moved = self._stalled - destinations
                 self._stalled = destinations
                 self._suspects |= destinations
@@ -213,11 +224,22 @@ class Dispatcher:
     # --- inside ----------------------------------------------------------------------------------
 
     def _choose(self, room: int, now: int) -> list[Wanted]:
+        self._hear()
         if not self._look(now) and self._asleep:
             return []
         ready, self.next_wake = self._survey(now)
         self._asleep = not ready
         return self._share(ready, room) if ready else []
+
+    def _hear(self) -> None:
+        """Take in what was settled: a place under a cap needs no scan of what is due."""
+        with self._news:
+            freed, self._freed = self._freed, set()
+            moving, self._moving = self._moving, set()
+        self._suspects -= moving
+        if reopened := self._exhausted.intersection(freed):
+            self._exhausted -= reopened
+            self._asleep = False
 
     def _look(self, now: int) -> bool:
         """Scan the due destinations if anything may have changed; tells whether it did."""
@@ -317,6 +339,8 @@ class Dispatcher:
             self._note_probe(claim, blocks.get(claim.destination))
         for item in wanted:
             self._served[item.destination] = now
+            if members := members_of(item.flows):
+                self._sharers.update(dict.fromkeys(members, tuple(members)))
             suspect = item.destination in self._suspects
             if self._paced.get(item.destination, 0) > now and not item.probe:
                 continue  # its rate, not the lack of work: asked again when that allows more
@@ -326,6 +350,8 @@ class Dispatcher:
                 # What was taken no longer shows when the next one falls due.
                 if taken:
                     self._dirty = True
+        if not self._exhausted.isdisjoint(self._freed):
+            self._bell.set()  # settled while this claim was under way, which may not have seen it
 
     def _note_probe(self, claim: Claimed, block: Block | None) -> None:
         if claim.probe and block is not None:

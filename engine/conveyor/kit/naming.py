@@ -41,13 +41,21 @@ def candidates(parcel: Parcel, target: Target, context: AttemptContext, rules: N
 
 
 def saved_candidates(
-    parcel: Parcel, target: Target, context: AttemptContext, rules: NameRules
+    parcel: Parcel, target: Target, context: AttemptContext, rules: NameRules, *, marked: bool = False
 ) -> Iterator[str]:
     """The paths of :func:`candidates`, each saved as ``path`` in the delivery's state before it is handed
     out: a retry after a lost answer then knows its own file there.
+
+    Args:
+        parcel: What is delivered.
+        target: Where to.
+        context: Keeps the state.
+        rules: What names may look like.
+        marked: What is stored says whose it is, so that a retry knows it without having been there. The first
+            path, which nearly all get, is not saved then: it costs a durable write.
     """
     for path in candidates(parcel, target, context, rules):
-        if context.state.get("path") != path:
+        if context.state.get("path", target.path if marked else None) != path:
             context.save(path=path)
         yield path
 
