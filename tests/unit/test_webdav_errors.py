@@ -284,6 +284,18 @@ def test_cookies_are_not_kept() -> None:
     assert all("cookie" not in headers for _, _, headers in stub.requests)
 
 
+def test_digest_answers_the_challenge_and_sends_no_cookie_with_it() -> None:
+    asks = 'Digest realm="photos", nonce="n1", qop="auth", algorithm=MD5'
+    refused = Said(401, {"WWW-Authenticate": asks, "Set-Cookie": "session=1; Path=/"}, b"log in")
+    script = {"PROPFIND": [refused, FOLDER, multistatus("/x", size=5)], "PUT": Said(201), "MOVE": Said(201)}
+    with answering({"*": Said(404), **script}) as stub:
+        assert deliver(stub, username="ada", password="secret", auth="digest", allow_http=True).size == 5
+    first, *rest = [headers.get("authorization", "") for _, _, headers in stub.requests]
+    assert not first
+    assert all(login.startswith('Digest username="ada", realm="photos", nonce="n1"') for login in rest)
+    assert all("cookie" not in headers for _, _, headers in stub.requests)
+
+
 def test_one_connection_serves_all_requests_and_a_bearer_token_goes_with_each() -> None:
     script = {"PROPFIND": [FOLDER, multistatus("/x", size=5)], "PUT": Said(201), "MOVE": Said(201)}
     with answering({"*": Said(404), **script}) as stub:
@@ -313,3 +325,14 @@ def test_a_file_that_another_writer_replaced_in_the_same_instant_is_sent_again()
     fetched = {**script, "PROPFIND": [FOLDER, mine, Said(404)]}
     with answering({"*": Said(404), **fetched}) as stub:
         assert deliver(stub, target).path == "photo.jpg"
+
+
+def test_no_other_writer_is_looked_for_at_a_name_that_carries_the_delivery() -> None:
+    parcel = make_parcel(b"bytes")
+    target = Target(f"{parcel.delivery_id}/photo.jpg", ConflictPolicy.RENAME)
+    script = {"PROPFIND": [FOLDER, multistatus("/x", size=5)], "PUT": Said(201), "MOVE": Said(201)}
+    with answering({"MKCOL": Said(201), **script, "*": Said(404)}) as stub:
+        connector = WebdavConnector(WebdavOptions(url=stub.url), make_env())
+        connector.deliver(parcel, target, HarnessContext())
+        connector.close()
+    assert [method for method, _, _ in stub.requests] == ["PROPFIND", "MKCOL", "PUT", "PROPFIND", "MOVE"]

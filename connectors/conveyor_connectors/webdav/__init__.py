@@ -1,7 +1,7 @@
 """The destination type ``webdav``: Nextcloud, ownCloud and any WebDAV server (RFC 4918).
 
-Of webdavclient3 the client's settings, its table of methods, its headers, its bearer token and its
-``requests`` session are used, through :class:`~conveyor_connectors.webdav.client.DavClient`. Not used,
+Of webdavclient3 the client's settings, its table of methods, its headers and its bearer token are used,
+through :class:`~conveyor_connectors.webdav.client.DavClient`, which sends by ``requests``, too. Not used,
 because each was measured or read to do harm:
 
 * its own ``execute_request``: follows redirects (a redirected PUT becomes a GET and counts as success),

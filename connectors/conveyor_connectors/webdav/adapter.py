@@ -1,15 +1,17 @@
-"""``requests`` under the network policy: every dial through it, no retries, nothing from the environment."""
+"""``requests`` under the network policy, for a server whose answers may be long: they are left unread."""
 
 from __future__ import annotations
 
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
-from requests import PreparedRequest, Response, Session
-from requests.adapters import HTTPAdapter
+from requests import PreparedRequest, Response
 from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth
-from urllib3.util.timeout import Timeout
+from requests.cookies import RequestsCookieJar
 
+from conveyor.kit import sessions
+from conveyor.kit.pools import policed_pools, send_once
+from conveyor.kit.sessions import Session
 from conveyor_connectors.webdav.options import Auth, WebdavOptions
 
 if TYPE_CHECKING:
@@ -17,27 +19,20 @@ if TYPE_CHECKING:
 
     from conveyor.network import Network
 
-CONNECT_TIMEOUT = 10.0
-BLOCK = 64 * 1024
-"""Bytes read and sent at a time; a send that takes longer than the connect timeout ends the attempt."""
 REFUSAL_LIMIT = 64 * 1024
 """Bytes read of an answer that asks for a login."""
 
 
-class PolicedAdapter(HTTPAdapter):
-    """Sends by a pool of :class:`conveyor.network.Network`, which dials, verifies and goes through the proxy.
+class Adapter(sessions.PolicedAdapter):
+    """Sends by policed pools, and leaves the answer's body to the caller.
 
-    What ``requests`` says about verification, client certificates and proxies is not heard: it may come from
-    the environment.
+    Args:
+        pools: Of :func:`conveyor.kit.pools.policed_pools`.
     """
 
-    def __init__(self, pool: PoolManager) -> None:
-        self._pool = pool
-        super().__init__(max_retries=0)
-
-    def init_poolmanager(self, *_: Any, **__: Any) -> None:
-        """Use the policed pool, and no other."""
-        self.poolmanager = self._pool
+    def __init__(self, pools: PoolManager) -> None:
+        super().__init__(pools)
+        self._sent_by = pools
 
     def send(
         self,
@@ -48,21 +43,17 @@ class PolicedAdapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> Response:
-        """Send one request; its answer's body is not read yet.
+        """Send one request, once. What comes after ``timeout`` is the pools' own business.
 
         Raises:
             urllib3.exceptions.HTTPError: no answer.
             NetworkRefused: the policy forbids the address.
         """
-        answer = self._pool.urlopen(
-            str(request.method),
-            str(request.url),
-            body=request.body,
-            headers=request.headers,
-            preload_content=False,
-            decode_content=False,
-            timeout=Timeout(connect=min(CONNECT_TIMEOUT, timeout), read=timeout),
-        )
+        headers = dict(request.headers.items())
+        answer = send_once(
+            self._sent_by, str(request.method), str(request.url), request.body, headers,
+            connect=timeout, read=timeout,
+        )  # fmt: skip
         return self.build_response(request, answer)
 
 
@@ -82,6 +73,8 @@ class BoundedDigest(HTTPDigestAuth):
         if r.status_code == 401 and not r._content_consumed:
             r._content = r.raw.read(REFUSAL_LIMIT)
             r._content_consumed = True
+        # requests wants a jar for the cookies of a refusal; this one takes none.
+        r.request._cookies = RequestsCookieJar(DefaultCookiePolicy(allowed_domains=()))
         return super().handle_401(r, **kwargs)
 
 
@@ -89,34 +82,16 @@ class _Namespace:
     pass
 
 
-def make_session(session: Session, network: Network, options: WebdavOptions) -> None:
-    """Bring a session under the policy and the destination's login.
+def make_session(network: Network, options: WebdavOptions) -> Session:
+    """A session with the destination's login.
 
     Raises:
         ConveyorError: the CA file cannot be used.
     """
-    pool = network.pool(
-        connections=1, connect_timeout=CONNECT_TIMEOUT, verify=options.verify_tls, ca=options.ca_bundle
-    )
-    pool.connection_pool_kw["blocksize"] = BLOCK
-    adapter = PolicedAdapter(pool)
-    for old in session.adapters.values():
-        old.close()
-    session.adapters.clear()
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, adapter)
-    session.trust_env = False
-    # Also with allow_redirects=False requests reads a redirect's whole body and prepares the next request.
-    session.get_redirect_target = _nowhere  # type: ignore[method-assign, assignment]
-    session.headers.clear()
-    session.headers.update({"User-Agent": "conveyor", "Accept-Encoding": "identity"})
-    session.auth = _login(options)
-    # Each request stands for itself, whichever connector sends it.
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-
-
-def _nowhere(response: Response) -> None:
-    """The target of every redirect."""
+    pools = policed_pools(network, connections=1, verify=options.verify_tls, ca=options.ca_bundle)
+    made = sessions.session_by(Adapter(pools))
+    made.auth = _login(options)
+    return made
 
 
 def _login(options: WebdavOptions) -> AuthBase:

@@ -68,7 +68,7 @@ class DavClient(Client):  # type: ignore[misc]
             }
         )
         self._origin = options.origin
-        make_session(self.session, network, options)
+        self.session = make_session(network, options)
 
     def get_url(self, path: str) -> str:
         """The URL of a path that is percent-encoded already."""

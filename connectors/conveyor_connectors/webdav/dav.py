@@ -9,8 +9,8 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from conveyor.contract import AttemptContext, ConnectorEnv, DeliveryError, ErrorKind
+from conveyor.kit.bodies import BLOCK
 from conveyor_connectors.webdav import multistatus, names
-from conveyor_connectors.webdav.adapter import BLOCK
 from conveyor_connectors.webdav.client import ANSWER_LIMIT, READ_TIMEOUT, Answer, DavClient
 from conveyor_connectors.webdav.errors import of_answer, of_exception
 from conveyor_connectors.webdav.multistatus import Entry

@@ -203,11 +203,13 @@ class Placer:
         """Notice when another process renamed to the same name in the same instant: its file stands there.
 
         The file that it replaced is sent again, under another name. A file that is gone already was
-        fetched by its reader.
+        fetched by its reader. A name with the delivery's id in it is no other delivery's.
 
         Raises:
             DeliveryError: TRANSIENT.
         """
+        if parcel.delivery_id in path:
+            return
         there = self._dav.stat(path, context)
         if there is None or there.size is None or there.size == parcel.size:
             return

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from conveyor.network.network import Network
 
+_POOLS = 16
+"""Hosts whose connections one manager keeps."""
+
 _NO_LIMIT = 60.0
 """Seconds to connect where the caller set none: nothing waits for ever."""
 
@@ -83,8 +86,28 @@ class _HttpsPool(HTTPSConnectionPool):
 
 def _never_follow(network: Network, base: type[PoolManager]) -> type[PoolManager]:
     """``base`` without redirects and retries, whatever the caller passes."""
+    pools: dict[tuple[str | None, str | None, int | None], HTTPConnectionPool] = {}
 
     class Policed(base):  # type: ignore[misc, valid-type]
+        def connection_from_host(
+            self,
+            host: str | None,
+            port: int | None = None,
+            scheme: str | None = "http",
+            pool_kwargs: dict[str, Any] | None = None,
+        ) -> HTTPConnectionPool:
+            # urllib3 looks for it by some 25 settings, each time; without others of the caller's own they are
+            # this manager's. A pool that it has closed meanwhile holds no queue any more.
+            known = pools.get((scheme, host, port)) if not pool_kwargs else None
+            if known is not None and known.pool is not None:
+                return known
+            found = cast(HTTPConnectionPool, super().connection_from_host(host, port, scheme, pool_kwargs))
+            if not pool_kwargs:
+                if len(pools) >= _POOLS:  # a service may name a new host for each upload
+                    pools.clear()
+                pools[scheme, host, port] = found
+            return found
+
         def urlopen(self, method: str, url: str, redirect: bool = False, **kw: Any) -> BaseHTTPResponse:
             kw["retries"] = False
             if network.proxy is not None:
@@ -168,7 +191,7 @@ def pool(
     """A pool manager under ``network``; see :meth:`Network.pool`."""
     plain, secure = connection_classes(network)
     options: dict[str, Any] = {
-        "num_pools": 16,
+        "num_pools": _POOLS,
         "maxsize": connections,
         "block": False,
         "timeout": Timeout(connect=connect_timeout, read=read_timeout),
