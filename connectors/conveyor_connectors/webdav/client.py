@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from requests import PreparedRequest
 from webdav3.client import Client  # type: ignore[import-untyped]
 
 from conveyor_connectors.webdav.adapter import make_session
@@ -112,15 +113,13 @@ class DavClient(Client):  # type: ignore[misc]
     def _send(
         self, action: str, path: str, data: Any, headers: Sequence[str] | None, timeout: float
     ) -> Response:
-        response: Response = self.session.request(
-            method=self.requests[action],
-            url=self.get_url(path),
-            headers=self.get_headers(action, list(headers or ())),
-            data=data,
-            timeout=timeout,
-            allow_redirects=False,
-            stream=True,
-        )
+        request = PreparedRequest()
+        # Not by the session's request(): it would take the address apart and quote it once more.
+        request.method, request.url = self.requests[action], self.get_url(path)
+        request.prepare_headers({**self.session.headers, **self.get_headers(action, list(headers or ()))})
+        request.prepare_body(data, None)
+        request.prepare_auth(self.session.auth)
+        response: Response = self.session.send(request, timeout=timeout, stream=True)
         return response
 
     def close(self) -> None:

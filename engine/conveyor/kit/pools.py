@@ -149,11 +149,14 @@ def _bounded(answer: BaseHTTPResponse) -> bytes:
         HTTPError: it does not, or is.
     """
     end, parts, size = time.monotonic() + ANSWER_TIMEOUT, [], 0
+    plain = "Content-Encoding" not in answer.headers  # a decoder may have kept something
     while part := answer.read(BLOCK, decode_content=True):
         parts.append(part)
         size += len(part)
         if size > ANSWER_MAX or time.monotonic() > end:
             answer.close()
             raise HTTPError("the answer does not end")
+        if answer.length_remaining == 0 and plain:
+            break
     answer.release_conn()
     return b"".join(parts)

@@ -68,7 +68,7 @@ def send(sock: socket.socket, data: bytes | memoryview, patience: Patience) -> N
     """
     left = memoryview(data)
     since = time.monotonic()
-    sock.settimeout(TICK)
+    _in_turns(sock)
     while left:
         try:
             count = sock.send(left)
@@ -87,7 +87,7 @@ def receive(sock: socket.socket, size: int, patience: Patience) -> bytes:
         OSError: The connection broke.
     """
     since = time.monotonic()
-    sock.settimeout(TICK)
+    _in_turns(sock)
     while True:
         try:
             return sock.recv(size)
@@ -132,6 +132,12 @@ class Lines:
 
     def close(self) -> None:
         """Nothing of its own to close."""
+
+
+def _in_turns(sock: socket.socket) -> None:
+    """Let the socket wait a turn. It mostly does already; to be told costs a system call each time."""
+    if sock.gettimeout() != TICK:
+        sock.settimeout(TICK)
 
 
 def say_goodbye(sock: ssl.SSLSocket, patience: Patience) -> None:
