@@ -21,7 +21,9 @@ from conveyor.kit.bodies import Body, Publishing
 from conveyor_connectors.box.client import Client
 from conveyor_connectors.box.errors import Item, Taken, classify, conflict, status_of
 
-FIELDS = ["id", "type", "name", "etag", "size", "sha1", "content_created_at", "file_version", "parent"]
+FIELDS = ["id", "type", "name", "etag", "size", "sha1", "content_created_at", "file_version"]
+"""Of these :func:`stored` makes a :class:`Stored`. Unless asked for fewer Box tells some thirty, and the
+SDK makes objects of them all."""
 
 PAGE = 1000
 """Items listed in one answer, the most that Box gives."""
@@ -153,6 +155,7 @@ class Service:
                 body,  # type: ignore[arg-type]  # as much of a stream as is read
                 file_file_name=name,
                 file_content_type="application/octet-stream",
+                fields=FIELDS,
                 content_md_5=parcel.digests["sha1"],  # the header's name lies: Box takes a SHA-1 there
             )
 
@@ -169,6 +172,7 @@ class Service:
                 body,  # type: ignore[arg-type]
                 file_file_name=over.name,
                 file_content_type="application/octet-stream",
+                fields=FIELDS,
                 if_match=over.etag,
                 content_md_5=parcel.digests["sha1"],
             )

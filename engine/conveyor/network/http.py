@@ -6,12 +6,14 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
+from weakref import WeakValueDictionary
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import make_headers, parse_url
+from urllib3.util.retry import Retry
 from urllib3.util.timeout import Timeout
 
 from conveyor.network.heads import WholeHead
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 
     from conveyor.network.network import Network
 
-_POOLS = 16
-"""Hosts whose connections one manager keeps."""
+_ONCE = Retry.from_int(False, redirect=False)
+"""No retries, no redirects; made once rather than for each request."""
 
 _NO_LIMIT = 60.0
 """Seconds to connect where the caller set none: nothing waits for ever."""
@@ -86,7 +88,9 @@ class _HttpsPool(HTTPSConnectionPool):
 
 def _never_follow(network: Network, base: type[PoolManager]) -> type[PoolManager]:
     """``base`` without redirects and retries, whatever the caller passes."""
-    pools: dict[tuple[str | None, str | None, int | None], HTTPConnectionPool] = {}
+    # Weakly: a pool closes its connections when nobody holds it any more.
+    pools: WeakValueDictionary[tuple[str | None, str | None, int | None], HTTPConnectionPool]
+    pools = WeakValueDictionary()
 
     class Policed(base):  # type: ignore[misc, valid-type]
         def connection_from_host(
@@ -97,19 +101,17 @@ def _never_follow(network: Network, base: type[PoolManager]) -> type[PoolManager
             pool_kwargs: dict[str, Any] | None = None,
         ) -> HTTPConnectionPool:
             # urllib3 looks for it by some 25 settings, each time; without others of the caller's own they are
-            # this manager's. A pool that it has closed meanwhile holds no queue any more.
+            # this manager's.
             known = pools.get((scheme, host, port)) if not pool_kwargs else None
-            if known is not None and known.pool is not None:
+            if known is not None:
                 return known
             found = cast(HTTPConnectionPool, super().connection_from_host(host, port, scheme, pool_kwargs))
             if not pool_kwargs:
-                if len(pools) >= _POOLS:  # a service may name a new host for each upload
-                    pools.clear()
                 pools[scheme, host, port] = found
             return found
 
         def urlopen(self, method: str, url: str, redirect: bool = False, **kw: Any) -> BaseHTTPResponse:
-            kw["retries"] = False
+            kw["retries"] = _ONCE
             if network.proxy is not None:
                 network.check_literal(parse_url(url).host or "")
             return cast(BaseHTTPResponse, super().urlopen(method, url, redirect=False, **kw))
@@ -191,7 +193,7 @@ def pool(
     """A pool manager under ``network``; see :meth:`Network.pool`."""
     plain, secure = connection_classes(network)
     options: dict[str, Any] = {
-        "num_pools": _POOLS,
+        "num_pools": 16,
         "maxsize": connections,
         "block": False,
         "timeout": Timeout(connect=connect_timeout, read=read_timeout),
