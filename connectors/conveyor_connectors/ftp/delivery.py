@@ -199,9 +199,8 @@ class FileDelivery(ABC):
 
     # --- helpers --------------------------------------------------------------------------------
 
-    def _verified(self) -> tuple[Verify, int]:
-        """The temporary file, compared with the payload."""
-        there = self._look(self._temporary)
+    def _verified(self, there: Entry | None) -> tuple[Verify, int]:
+        """The temporary file, as a look at it told, compared with the payload."""
         if there is None:
             raise DeliveryError(ErrorKind.TRANSIENT, "the temporary file vanished after it was written")
         size = self._parcel.size

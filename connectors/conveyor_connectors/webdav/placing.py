@@ -195,7 +195,6 @@ class Placer:
         Apache and others look first and rename then: two requests at the same instant can both succeed. So
         the threads of this process take turns, and what another process did is looked for afterwards.
         """
-        context.before_commit()  # no waiting for a turn that may not be used
         with _publishing.take(self._dav.url_of(path), context.check):
             return self._rename(temporary, path, context, overwrite=False)
 

@@ -44,7 +44,7 @@ class FtpDelivery(FileDelivery):
     def _upload(self) -> tuple[Verify, int]:
         self._store()
         self._set_attributes()
-        how, size = self._verified()
+        how, size = self._verified(self._look(self._temporary))
         return (Verify.SHA256 if how is Verify.SIZE and self._server_agrees() else how), size
 
     def _server_agrees(self) -> bool:

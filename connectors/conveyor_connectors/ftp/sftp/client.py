@@ -114,7 +114,11 @@ class Client:
 
     def close(self, handle: bytes) -> None:
         """Close a handle; an error that the server kept until now is raised."""
-        self.settle(self.ask(Packet.CLOSE, wire.string(handle)))
+        self.settle(self.ask_to_close(handle))
+
+    def ask_to_close(self, handle: bytes) -> int:
+        """The same without waiting; returns the number for :meth:`settle`."""
+        return self.ask(Packet.CLOSE, wire.string(handle))
 
     def write(self, handle: bytes, offset: int, data: bytes) -> int:
         """Send a WRITE without waiting; returns the number for :meth:`settle`."""
@@ -157,10 +161,14 @@ class Client:
 
     def lstat(self, path: str) -> Attributes | None:
         """What is at ``path``, a link itself included; None when nothing is."""
-        return self.attributes(self.ask(Packet.LSTAT, wire.path(path)))
+        return self.attributes(self.ask_lstat(path))
+
+    def ask_lstat(self, path: str) -> int:
+        """The same without waiting; returns the number for :meth:`attributes`."""
+        return self.ask(Packet.LSTAT, wire.path(path))
 
     def attributes(self, number: int) -> Attributes | None:
-        """The answer to a STAT or LSTAT that was sent with :meth:`ask`."""
+        """The answer to a STAT or LSTAT that was only sent."""
         try:
             return self._expect(number, Packet.ATTRS).attributes()
         except StatusError as error:

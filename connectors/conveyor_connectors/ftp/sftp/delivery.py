@@ -64,11 +64,28 @@ class SftpDelivery(FileDelivery):
         except DeliveryError:
             self._close_quietly(handle)
             raise
+        return self._verified(self._closed(handle))
+
+    def _closed(self, handle: bytes) -> wire.Attributes | None:
+        """Close the file and look at it, in one round trip.
+
+        Requests about one file are processed in the order in which they arrive, as if each had waited for the
+        answer to the one before (draft-ietf-secsh-filexfer-02, 6.1). A server that does not keep to it may
+        look too early, and is asked again.
+        """
+        closing, looking = self._client.ask_to_close(handle), self._client.ask_lstat(self._temporary)
         try:
-            self._client.close(handle)
+            self._client.settle(closing)
         except StatusError as error:
+            with contextlib.suppress(StatusError):
+                self._client.attributes(looking)
             raise self._refused(error, "closing the file after writing") from None
-        return self._verified()
+        try:
+            there = self._client.attributes(looking)
+        except StatusError as error:
+            raise of_status(error, f"looking at {self._temporary}") from None
+        early = there is None or there.size != self._parcel.size
+        return self._look(self._temporary) if early else there
 
     def _open_temporary(self) -> bytes:
         try:
@@ -114,7 +131,7 @@ class SftpDelivery(FileDelivery):
         for start in range(first, MOST_NUMBERS, _LOOK_AT_ONCE):
             batch = range(start, start + _LOOK_AT_ONCE)
             paths = [self._full(self._target.numbered(number)) for number in batch]
-            asked = [self._client.ask(wire.Packet.LSTAT, wire.path(path)) for path in paths]
+            asked = [self._client.ask_lstat(path) for path in paths]
             there = [self._client.attributes(number) for number in asked]
             for number, attributes in zip(batch, there, strict=True):
                 if attributes is None:
