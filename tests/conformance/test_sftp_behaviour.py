@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import asyncssh
 import pytest
@@ -328,6 +328,28 @@ def test_nothing_is_overwritten_where_rename_replaces(tmp_path: Path, files: typ
         assert (receipt.extra.get("create_only") is False) is flagged
         assert {path.name for path in server.root.iterdir()} == {"photo.jpg", "photo (1).jpg"}
         assert (server.root / "photo.jpg").read_bytes() == b"somebody else's"
+
+
+class Hasty(asyncssh.SFTPServer):
+    """Answers the look at a file, which is sent with the order to close it, as if it were not written yet."""
+
+    looks: ClassVar[list[bytes]] = []
+
+    def lstat(self, path: bytes) -> object:
+        found = os.lstat(self.map_path(path))
+        if path.endswith(b".1.part"):
+            self.looks.append(path)
+        early = len(self.looks) == 1
+        return asyncssh.SFTPAttrs(size=0, permissions=found.st_mode) if early else found
+
+
+def test_a_look_that_came_before_the_file_was_closed_is_repeated(tmp_path: Path) -> None:
+    Hasty.looks.clear()
+    with OddServer(tmp_path, access=ByPassword, files=Hasty) as server:
+        with connected(server, private_key=None, password=PASSWORD) as connector:
+            receipt = connector.deliver(make_parcel(5_000), Target("photo.jpg", RENAME), HarnessContext())
+    assert receipt.size == 5_000
+    assert len(Hasty.looks) == 2
 
 
 def test_a_link_whose_temporary_name_is_left_counts_as_arrived(tmp_path: Path) -> None:
