@@ -287,7 +287,7 @@ def test_only_the_metadata_service_is_asked_beside_the_policy(monkeypatch: pytes
     ):
         assert isinstance(adapter, PolicedAdapter)
         with pytest.raises(NetworkRefused):
-            adapter._pools.urlopen("GET", url)
+            adapter.pools.urlopen("GET", url)
     assert wire.get_adapter("http://169.254.169.253/") is everything
     assert dialled == []
     made.close()

@@ -15,8 +15,6 @@ from conveyor.kit.sessions import Session
 from conveyor_connectors.webdav.options import Auth, WebdavOptions
 
 if TYPE_CHECKING:
-    from urllib3 import PoolManager
-
     from conveyor.network import Network
 
 REFUSAL_LIMIT = 64 * 1024
@@ -24,15 +22,7 @@ REFUSAL_LIMIT = 64 * 1024
 
 
 class Adapter(sessions.PolicedAdapter):
-    """Sends by policed pools, and leaves the answer's body to the caller.
-
-    Args:
-        pools: Of :func:`conveyor.kit.pools.policed_pools`.
-    """
-
-    def __init__(self, pools: PoolManager) -> None:
-        super().__init__(pools)
-        self._sent_by = pools
+    """Sends by policed pools, and leaves the answer's body to the caller."""
 
     def send(
         self,
@@ -51,7 +41,7 @@ class Adapter(sessions.PolicedAdapter):
         """
         headers = dict(request.headers.items())
         answer = send_once(
-            self._sent_by, str(request.method), str(request.url), request.body, headers,
+            self.pools, str(request.method), str(request.url), request.body, headers,
             connect=timeout, read=timeout,
         )  # fmt: skip
         return self.build_response(request, answer)

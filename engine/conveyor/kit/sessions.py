@@ -72,16 +72,16 @@ class PolicedAdapter(HTTPAdapter):
     """An adapter that opens no connection but by the network policy, and reads no endless answer.
 
     Args:
-        pools: Of :func:`policed_pools`.
+        pools: Of :func:`policed_pools`; kept as ``pools`` for those that read answers in another way.
     """
 
     def __init__(self, pools: PoolManager) -> None:
-        self._pools = pools
+        self.pools = pools
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Use ours."""
-        self.poolmanager = self._pools
+        self.poolmanager = self.pools
 
     def build_response(self, req: requests.PreparedRequest, resp: BaseHTTPResponse) -> requests.Response:
         """The answer in the words of ``requests``; its cookies are not looked at."""
@@ -111,7 +111,7 @@ class PolicedAdapter(HTTPAdapter):
         connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
         try:
             answer, content = exchange(
-                self._pools,
+                self.pools,
                 request.method or "GET",
                 request.url or "",
                 request.body,
@@ -134,7 +134,7 @@ class PolicedAdapter(HTTPAdapter):
 
     def close(self) -> None:
         """Close every idle connection."""
-        self._pools.clear()
+        self.pools.clear()
 
 
 def make_session(
