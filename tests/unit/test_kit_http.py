@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import json
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -205,6 +207,33 @@ def test_cookies_are_forgotten(server: Server, http: PolicedHttp, network: Netwo
             http.request(server.url)
             session.get(server.url)
     assert not any("cookie" in headers for _, headers, _ in server.asked)
+
+
+def test_a_request_s_own_headers_and_login_stand_before_the_session_s(
+    server: Server, network: Network
+) -> None:
+    with make_session(network) as session:
+        session.headers["User-Agent"] = "everybody"
+        session.auth = ("ada", "secret")
+        session.get(server.url, params={"q": "a b"})
+        own: dict[str, Any] = {"user-agent": "this one", "Accept": None}
+        session.get(server.url, headers=own, auth=("eve", "secret"))
+    (_, first, _), (_, second, _) = server.asked
+    assert (first["user-agent"], second["user-agent"]) == ("everybody", "this one")
+    assert ("accept" in first, "accept" in second) == (True, False)
+    assert first["authorization"] != second["authorization"]
+
+
+def test_a_closed_session_keeps_no_connection(server: Server, network: Network) -> None:
+    made = weakref.WeakSet[Any]()
+    for _ in range(2):
+        with make_session(network) as session:
+            session.get(server.url)
+            adapter = session.get_adapter(server.url)
+            made.add(adapter.pools.connection_from_url(server.url))  # type: ignore[attr-defined]
+            assert len(made) == 1
+        gc.collect()
+        assert not made
 
 
 def test_many_threads_share_one(server: Server, http: PolicedHttp) -> None:
