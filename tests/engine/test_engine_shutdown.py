@@ -137,15 +137,16 @@ def test_what_the_grace_does_not_suffice_for_is_given_back_uncharged(running: Ru
 def test_a_hanging_attempt_is_given_back_and_publishes_nothing_later(running: Running, acts: Script) -> None:
     gate = Gate(listens=False)
     published: list[str] = []
+    hanging: list[threading.Thread] = []
 
     def hangs(parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
+        hanging.append(threading.current_thread())
         receipt = gate(parcel, target, context)
         published.append(target.path)
         return receipt
 
     acts.then(hangs)
     ident = running.sim.submit()["here"]
-    others = frozenset(threading.enumerate())
     engine = running.engine(grace=0.2)
     gate.wait_for(1)
     begun = time.monotonic()
@@ -156,8 +157,9 @@ def test_a_hanging_attempt_is_given_back_and_publishes_nothing_later(running: Ru
     assert running.outcomes() == [AttemptOutcome.GIVEN_BACK]
     assert running.sim.ledger.workers.all() == []
     gate.open.set()
-    for thread in frozenset(threading.enumerate()) - others:
-        thread.join(PATIENCE)
+    (thread,) = hanging
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
     assert published == []
     assert running.outcomes() == [AttemptOutcome.GIVEN_BACK]
     # The next process asks first whether it arrived after all.
