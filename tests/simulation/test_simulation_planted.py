@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -74,10 +74,31 @@ def troubled_walks(ground: Ground) -> None:
         troubled_walk(ground, seed)
 
 
+def hurried_walk(ground: Ground, seed: int) -> None:
+    """Work arrives while a failed attempt waits for its next one."""
+    world = World(ground, rung=seed % 2 == 0, seed=seed)
+    try:
+        world.start()
+        world.submit(("bucket",))
+        world.store.trials.add("cut", after=False, count=1)
+        world.run(20 + seed % 60, seed)
+        world.submit(("bucket",))
+        world.settle(seed)
+        world.checks.at_the_end()
+    finally:
+        world.close()
+
+
+def hurried_walks(ground: Ground) -> None:
+    for seed in range(100):
+        hurried_walk(ground, seed)
+
+
 def test_the_walks_of_this_module_break_nothing_by_themselves(ground: Ground) -> None:
     for seed in range(5):
         troubled_walk(ground, seed)
         sleeping_walk(ground, seed)
+        hurried_walk(ground, seed)
 
 
 def test_a_ledger_that_checks_no_fence(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +152,12 @@ def test_an_outcome_is_written_twice(ground: Ground, monkeypatch: pytest.MonkeyP
         walks(ground)
 
 
-def test_deliveries_fall_due_early(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "walked", [hurried_walks, pytest.param(walks, marks=pytest.mark.long)], ids=["hurried", "any"]
+)
+def test_deliveries_fall_due_early(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, walked: Callable[[Ground], None]
+) -> None:
     claim = claims.Claims.claim
 
     def hasty(self: claims.Claims, worker_id: str, wanted: Any, now: int, **more: Any) -> list[Claimed]:
@@ -139,7 +165,7 @@ def test_deliveries_fall_due_early(ground: Ground, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(claims.Claims, "claim", hasty)
     with reported("early"):
-        walks(ground)
+        walked(ground)
 
 
 @pytest.mark.long
