@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import select
@@ -11,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,7 +55,10 @@ class Ended:
 
 def obey(order: dict[str, Any]) -> None:
     """What a forked process does: the command, as if it had been started with these words."""
+    if order["leads"]:
+        os.setsid()
     sys.argv = ["conveyor", *order["words"]]
+    sys.stderr.reconfigure(line_buffering=True)  # as a program's is
     exec(order["before"], {})
     from conveyor.cli import main
 
@@ -67,6 +72,56 @@ def _nursery() -> Nursery:
     return nursery
 
 
+class Forked:
+    """A command in a process that has imported what it needs; asked as one that ``subprocess`` has started.
+
+    Args:
+        words: After ``conveyor``.
+        before: Python that the process executes first.
+        leads: Whether it has a process group of its own.
+        files: What :meth:`Nursery.fork` takes besides.
+    """
+
+    def __init__(self, words: Sequence[str], *, before: str = "", leads: bool = False, **files: Any) -> None:
+        self.args = ["conveyor", *words]
+        self.returncode: int | None = None
+        order = {"words": words, "before": before, "leads": leads}
+        self.pid = _nursery().fork("cli.commandline:obey", order, **files)
+        self._end = os.pidfd_open(self.pid)
+        while leads and os.getpgid(self.pid) != self.pid and self.poll() is None:
+            time.sleep(0.001)  # or a signal to the group would find none
+
+    def poll(self) -> int | None:
+        """Its exit code, when it has ended."""
+        return self._await(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; the exit code."""
+        code = self._await(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return code
+
+    def _await(self, timeout: float | None) -> int | None:
+        if self.returncode is None and select.select([self._end], [], [], timeout)[0]:
+            self.returncode = os.waitstatus_to_exitcode(_nursery().wait(self.pid))
+            os.close(self._end)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+
 def forked(
     words: Sequence[str], before: str, stdin: str, folder: Path, environment: Mapping[str, str]
 ) -> Ended:
@@ -74,23 +129,19 @@ def forked(
     with tempfile.TemporaryDirectory(prefix="conveyor-command-") as scratch:
         out, errors, read = (Path(scratch) / name for name in ("out", "errors", "stdin"))
         read.write_text(stdin)
-        order = {"words": words, "before": before}
-        pid = _nursery().fork(
-            "cli.commandline:obey",
-            order,
+        process = Forked(
+            words,
+            before=before,
             out=out,
             errors=errors,
             stdin=read,
             folder=folder,
             environment=environment,
         )
-        end = os.pidfd_open(pid)
-        try:
-            if not select.select([end], [], [], PATIENCE)[0]:
-                os.kill(pid, signal.SIGKILL)
-        finally:
-            os.close(end)
-        code = os.waitstatus_to_exitcode(_nursery().wait(pid))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
+        process.kill()
+        code = process.wait()
         said = Ended(code, out.read_text(), errors.read_text())
     assert code != -signal.SIGKILL, f"conveyor {' '.join(words)} does not end: {said}"
     return said

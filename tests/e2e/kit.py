@@ -1,4 +1,9 @@
-"""Real engine processes on a config in a folder, and what the tests ask them."""
+"""Real engine processes on a config in a folder, and what the tests ask them.
+
+Most are forked from a process that has imported the program, since importing takes longer than they do.
+The program itself is started by ``test_demo.py``, ``test_prove.py``, ``tests/engine``, the documentation's
+snippets and the tests of what is shipped.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from cli.commandline import Forked, forked
 
 from conveyor.installation import Installation
 
@@ -35,7 +42,7 @@ class Place:
     def __init__(self, folder: Path, destinations: Mapping[str, Any], **settings: Any) -> None:
         self.folder = folder
         self.path = folder / "conveyor.yaml"
-        self.engines: list[subprocess.Popen[bytes]] = []
+        self.engines: list[subprocess.Popen[bytes] | Forked] = []
         self.configure(destinations, **settings)
 
     def configure(self, destinations: Mapping[str, Any], **settings: Any) -> None:
@@ -50,7 +57,7 @@ class Place:
         part.write_text(json.dumps(document, indent=1))
         part.replace(self.path)
 
-    def start(self, *options: str, log: str = "engine.log") -> subprocess.Popen[bytes]:
+    def start(self, *options: str, log: str = "engine.log") -> subprocess.Popen[bytes] | Forked:
         """Start ``conveyor run``."""
         return self.launch("conveyor", "run", *options, log=log)
 
@@ -60,10 +67,18 @@ class Place:
         *words: str,
         log: str = "engine.log",
         environment: Mapping[str, str] | None = None,
-    ) -> subprocess.Popen[bytes]:
-        """Start a verb on this config, or another module, which finds it in its environment."""
+    ) -> subprocess.Popen[bytes] | Forked:
+        """Start a verb on this config, or another module, which finds it in its environment.
+
+        What is added to the environment may concern the interpreter, so that one is started.
+        """
         own_environment = {"CONVEYOR_LOG_LEVEL": "info", "CONVEYOR_CONFIG": str(self.path)}
         own = ["--config", str(self.path)] if module == "conveyor" else []
+        if module == "conveyor" and environment is None:
+            out, variables = self.folder / log, {**os.environ, **own_environment}
+            files = {"out": out, "errors": out, "folder": self.folder, "environment": variables}
+            self.engines.append(Forked([*own, *words], leads=True, **files))
+            return self.engines[-1]
         with (self.folder / log).open("ab") as out:
             engine = subprocess.Popen(
                 [sys.executable, "-m", module, *own, *words],
@@ -78,19 +93,11 @@ class Place:
 
     def cli(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a verb to its end."""
-        done = subprocess.run(
-            [sys.executable, "-m", "conveyor", "--config", str(self.path), *words],
-            capture_output=True,
-            text=True,
-            cwd=self.folder,
-            timeout=PATIENCE,
-            check=False,
-        )
-        if check and done.returncode:
-            raise AssertionError(
-                f"conveyor {' '.join(words)} → {done.returncode}\n{done.stdout}\n{done.stderr}"
-            )
-        return done
+        command = ["--config", str(self.path), *words]
+        ended = forked(command, "", "", self.folder, os.environ)
+        if check and ended.code:
+            raise AssertionError(f"conveyor {' '.join(words)} → {ended.code}\n{ended.out}\n{ended.err}")
+        return subprocess.CompletedProcess(command, ended.code, ended.out, ended.err)
 
     @contextmanager
     def open(self) -> Iterator[Installation]:
