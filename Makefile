@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 bin := .venv/bin
 ARGS ?=
+# Tests start hundreds of processes; where bytecode is not kept, each compiles everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test test-fast test-long bench lint format docs build clean
 

@@ -3,10 +3,13 @@
 set -u
 cd "$(dirname "$0")/.."
 status=0
+# In a fresh clone the tests' bytecode is made by one process while mypy runs, or else by each of the workers.
+[ -d tests/unit/__pycache__ ] || .venv/bin/pytest --collect-only -q >/dev/null 2>&1 &
 scripts/lint.sh || status=$?
+wait
 # Much of a test's time is waiting for servers and processes of its own: half as many again as there are cores.
 workers=$((($(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2))
 [ "$workers" -le 8 ] || workers=8
-# loadgroup keeps tests that share a costly fixture (xdist_group) in one process.
+# tests/distribution.py decides which tests share a process.
 .venv/bin/pytest -n "$workers" --dist loadgroup "$@" || status=$?
 exit $status

@@ -20,12 +20,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from conveyor.cli.verbs import FILES
 from conveyor.testing.nursery import Nursery
 
 PATIENCE = 60.0
 """Seconds after which a command counts as hanging."""
 
-USED = ("cli.app", "installation", "delivery.engine", "submission", "status.views", "ledger.facade")
+USED = (
+    *("cli.app", "cli.serving", "installation", "submission", "status.views", "status.overview"),
+    *("ledger.facade", "config.loader", "config.model", "config.sources", "plugins"),
+    *("delivery.engine", "delivery.broker", "delivery.pulse", "delivery.runner", "delivery.supervisor"),
+    *(f"cli.verbs.{name}" for name in FILES),
+)
 """What most commands import."""
 
 WEBHOOK = """\
@@ -67,7 +73,7 @@ def obey(order: dict[str, Any]) -> None:
 
 @cache
 def _nursery() -> Nursery:
-    nursery = Nursery(__name__, *(f"conveyor.{name}" for name in USED))
+    nursery = Nursery(__name__, "structlog", "pydantic", *(f"conveyor.{name}" for name in USED))
     atexit.register(nursery.close)
     return nursery
 

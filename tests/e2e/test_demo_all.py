@@ -12,7 +12,7 @@ from servers import azurite, places
 from conveyor.testing.plugin import requires
 from e2e.test_demo import environment, processes
 
-pytestmark = [pytest.mark.server, pytest.mark.xdist_group("demo-all")]
+pytestmark = pytest.mark.server
 
 
 def run(temp: Path) -> subprocess.CompletedProcess[str]:

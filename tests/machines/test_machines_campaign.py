@@ -15,7 +15,7 @@ from servers.ssh import SshServer
 
 from conveyor.receiver import Receiver
 
-pytestmark = [pytest.mark.server, pytest.mark.xdist_group("brokers")]
+pytestmark = pytest.mark.server
 
 
 @pytest.fixture(params=["ledger", "redis", "rabbitmq"])

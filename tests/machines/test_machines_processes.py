@@ -21,7 +21,7 @@ from conveyor.ledger.records import AttemptOutcome, Filter, Status
 from conveyor.receiver import Receiver
 from conveyor.testing.plugin import requires
 
-pytestmark = [pytest.mark.server, pytest.mark.xdist_group("brokers")]
+pytestmark = pytest.mark.server
 
 Places = Callable[..., Place]
 QUICK = {"retry": {"schedule": ["200ms", "500ms", "1s"]}, "limits": {"concurrency": 8}}

@@ -23,7 +23,7 @@ from conveyor.status.doctor import Level
 from conveyor.status.doctor_broker import broker
 from conveyor.testing.ports import wait_until
 
-pytestmark = [pytest.mark.server, pytest.mark.xdist_group("brokers")]
+pytestmark = pytest.mark.server
 
 
 @pytest.fixture(params=["amqps", "rediss", "rediss+sentinel"])

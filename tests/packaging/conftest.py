@@ -1,12 +1,13 @@
 """What is shipped, built once, and an environment that holds it with nothing but its declared dependencies.
 
 Nothing here needs a network: the build backend is part of the set-up, and the dependencies of the bare
-environment are links to the ones that the set-up installed. The tests of this folder carry
-``xdist_group("packaging")``, so that one process builds for all.
+environment are links to the ones that the set-up installed. The tests of this folder are
+one group (``distribution.py``), so that one process builds for all.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -46,6 +47,8 @@ class Environment:
         empty.mkdir(exist_ok=True)
         program = self.folder / "bin" / command[0]
         environ = {"PATH": "/usr/bin:/bin", "HOME": str(empty), "LANG": "C.UTF-8", "COLUMNS": "120"} | more
+        if authorities := os.environ.get("SSL_CERT_FILE"):
+            environ["SSL_CERT_FILE"] = authorities  # tests/conftest.py says why
         return subprocess.run(
             [program, *command[1:]],
             cwd=empty, env=environ, capture_output=True, text=True, timeout=timeout, check=False,

@@ -14,8 +14,6 @@ import pytest
 if TYPE_CHECKING:
     from .conftest import Built
 
-pytestmark = pytest.mark.xdist_group("packaging")
-
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"conveyor": ROOT / "engine", "conveyor_connectors": ROOT / "connectors"}
 CODE = {".py", ".typed", ".sql", ".mako", ".ini", ".json", ".yaml", ".template"}

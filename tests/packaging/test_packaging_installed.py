@@ -10,8 +10,6 @@ import pytest
 if TYPE_CHECKING:
     from .conftest import Environment
 
-pytestmark = pytest.mark.xdist_group("packaging")
-
 HEAVY = ["sqlalchemy", "pydantic", "dramatiq", "boto3", "botocore", "paramiko", "alembic", "typer", "yaml"]
 """What ``import conveyor`` must not bring: each alone costs more than the start-up budget allows."""
 

@@ -28,8 +28,6 @@ from .conftest import make_environment, run
 if TYPE_CHECKING:
     from .conftest import Built, Environment
 
-pytestmark = pytest.mark.xdist_group("packaging")
-
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))
 PUBLIC = {"conveyor.contract", "conveyor.hooks", "conveyor.hookspecs", "conveyor.kit"}
@@ -104,7 +102,6 @@ def test_a_plugin_passes_its_own_tests(plugin: Path, plugged: Environment, tmp_p
         *("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist"),
         *(f"--conveyor-report={report}", str(plugin)),
         timeout=SECONDS,
-        PYTHONDONTWRITEBYTECODE="1",
     )
     assert done.returncode == 0, done.stdout + done.stderr
     readme = (plugin / "README.md").read_text()

@@ -11,8 +11,6 @@ import pytest
 
 from .conftest import NAME, Built, Environment, closure, link_into, run
 
-pytestmark = pytest.mark.xdist_group("packaging")
-
 QUICK = "conflict or status or bytes or find or name"
 """Of the suite what takes no second each; ``make test-long`` runs it whole."""
 
