@@ -16,7 +16,16 @@ class Clock(Protocol):
         """Microseconds since the epoch, UTC."""
 
     def monotonic(self) -> float:
-        """Seconds that never go back."""
+        """Seconds that never go back, those that the machine slept included."""
+
+
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Goes on while the machine sleeps, where the system has such a clock (clock_gettime(2))."""
+
+
+def steady() -> float:
+    """Seconds since the machine started, those that it slept included."""
+    return time.clock_gettime(_STEADY)
 
 
 class SystemClock:
@@ -27,8 +36,8 @@ class SystemClock:
         return time.time_ns() // 1_000
 
     def monotonic(self) -> float:
-        """Seconds that never go back."""
-        return time.monotonic()
+        """Seconds that never go back, those that the machine slept included."""
+        return steady()
 
 
 def micros(seconds: float) -> int:

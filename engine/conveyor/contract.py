@@ -304,8 +304,8 @@ class AttemptContext(Protocol):
     def before_commit(self) -> None:
         """Call directly before the step that publishes (rename, complete, commit, last byte).
 
-        Re-checks with the ledger that this attempt still owns the delivery, so that a frozen worker that
-        wakes up publishes nothing.
+        Re-checks with the ledger that this attempt still owns the delivery, unless it has only just said so,
+        so that a frozen worker that wakes up publishes nothing.
         """
 
     def progress(self, count: int) -> None:

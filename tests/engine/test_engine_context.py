@@ -20,7 +20,7 @@ from conveyor.contract import (
     Receipt,
     Target,
 )
-from conveyor.delivery.context import LATE, TimeLimits
+from conveyor.delivery.context import FRESH, LATE, TimeLimits
 from conveyor.errors import LedgerError, LedgerUnavailable
 from conveyor.ledger.records import AttemptOutcome, Status
 from conveyor.testing.scripted import SCRIPTED_SPEC, Script, ScriptedOptions
@@ -276,6 +276,26 @@ def test_what_is_ours_is_not_abandoned(sim: Simulation, here: Script) -> None:
     assert sim.ledger.cleanups.get(ident) == []
 
 
+def test_whose_a_delivery_is_is_asked_again_once_the_claim_is_no_longer_fresh(
+    sim: Simulation, here: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(sim.ledger.states, "owns", lambda *_: not asked.append(sim.clock.monotonic()))
+
+    def publishes_twice(parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
+        context.before_commit()
+        assert asked == []
+        sim.clock.advance(FRESH)
+        context.before_commit()
+        return Receipt("there", size=5)
+
+    here.then(publishes_twice)
+    ident = sim.submit()["here"]
+    sim.step()
+    assert sim.delivery(ident).status is Status.DELIVERED
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("kind", [LedgerUnavailable, LedgerError])
 @pytest.mark.parametrize("question", ["owns", "superseded", "save"])
 def test_a_ledger_that_cannot_answer_gives_the_attempt_back_uncharged(
@@ -291,6 +311,7 @@ def test_a_ledger_that_cannot_answer_gives_the_attempt_back_uncharged(
             broken.setattr(sim.ledger.states, question, away)
             if question == "save":
                 context.save(upload="u1")
+            sim.clock.advance(FRESH)
             context.before_commit()
         raise AssertionError("published without being sure")
 

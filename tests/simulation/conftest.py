@@ -33,6 +33,8 @@ class Quiet:
 def ground(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
     monkeypatch.setattr(log, "get", lambda **_: Quiet())
     monkeypatch.setattr("conveyor.delivery.broker.LEDGER_PAUSE", 0.0)
+    # Steps take no time here: a claim would stay fresh through whatever happens meanwhile.
+    monkeypatch.setattr("conveyor.delivery.context.FRESH", 0.0)
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         yield Ground(Path(folder), template(Path(folder), FakeClock()))

@@ -341,12 +341,14 @@ class Attempt:
 
     def _name_changes(self) -> dict[str, Any]:
         """What had to change in the path for the destination's sake, for the receipt."""
-        claim = self.claim
-        if claim.placement is None:
+        claim, placement = self.claim, self.claim.placement
+        if placement is None:
             return {}
-        changes = self._placer.changes(
-            self.destination, claim.job, claim.delivery_id, claim.cycle, claim.placement.path
-        )
+        changes = placement.changes
+        if changes is None:
+            changes = self._placer.changes(
+                self.destination, claim.job, claim.delivery_id, claim.cycle, placement.path
+            )
         return {"name_changed": list(changes)} if changes else {}
 
     def _failed(self, error: DeliveryError) -> AttemptReport:

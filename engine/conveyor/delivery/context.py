@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from conveyor.ledger.states import States
 
 
+FRESH = 0.25
+"""Seconds for which the claim's own answer tells whose the delivery is: far less than any lease, and less than
+there may be anyway between the question and what the destination does next."""
+
 LATE = 600.0
 """Seconds after which no request of a worker that died is under way any more."""
 
@@ -146,13 +150,18 @@ class EngineContext:
             self.clean_up(self._sealed(state), why="late", after=LATE)
 
     def before_commit(self) -> None:
-        """Raise unless this attempt still owns its delivery and nothing newer stands at its path."""
+        """Raise unless this attempt still owns its delivery and nothing newer stands at its path.
+
+        The ledger is asked whose it is unless it has only just been claimed. A worker that was frozen, or
+        whose machine slept, finds on waking that this was long ago.
+        """
         self.check()
         if not self._lease.confirmed():
             self.stop(Stop.LEASE)
         self.check()
         claim, states = self.claim, self._states
-        self._must(lambda: states.owns(claim.delivery_id, claim.fence), else_=Stop.FENCED)
+        if self._clock.monotonic() - claim.asked_at >= FRESH:
+            self._must(lambda: states.owns(claim.delivery_id, claim.fence), else_=Stop.FENCED)
         place = claim.placement
         if self._places and place is not None and place.conflict is ConflictPolicy.OVERWRITE:
             job = claim.job

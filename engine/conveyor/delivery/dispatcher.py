@@ -329,6 +329,7 @@ class Dispatcher:
             probe=item.probe is not None,
             ranked=item.due.ranked,
             flows=self._flows.of(destination),
+            asked_at=self._clock.monotonic(),
         )
 
     def _learn(self, wanted: Sequence[Wanted], claims: Sequence[Claimed], now: int) -> None:

@@ -40,7 +40,7 @@ class Placer:
             DeliveryError: NAME, when the template renders to nothing that can be a path.
         """
         placed = self._placed(destination, job, delivery_id, cycle)
-        return Placement(placed.path, destination.conflict)
+        return Placement(placed.path, destination.conflict, tuple(map(str, placed.changes)))
 
     def changes(
         self, destination: Destination, job: JobRecord, delivery_id: str, cycle: int, path: str

@@ -360,6 +360,7 @@ def _taken(
             held_since=held,
             transformed=rows.transformed_from(made, results_key),
             due_at=due,
+            asked_at=want.asked_at,
         )
 
 

@@ -167,6 +167,8 @@ class Placement:
 
     path: str
     conflict: ConflictPolicy
+    changes: tuple[str, ...] | None = None
+    """Why the path is not what the template rendered; None where it was not rendered just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,8 @@ class Wanted:
     """Some of its deliveries have a priority."""
     flows: tuple[Flow, ...] = ()
     """What limits it beside ``cap``."""
+    asked_at: float = float("-inf")
+    """By the monotonic clock, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +235,8 @@ class Claimed:
     """What transforms have made of the payload."""
     due_at: int | None = None
     """Since when it was due."""
+    asked_at: float = float("-inf")
+    """When the ledger was asked for it, by the monotonic clock, seconds: from here on it was known as ours."""
 
 
 @dataclass(frozen=True, slots=True)

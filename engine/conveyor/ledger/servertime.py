@@ -11,10 +11,9 @@ long a question was on its way, or had to wait for a connection, makes it late a
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
-from conveyor.clock import SECOND
+from conveyor.clock import SECOND, steady
 from conveyor.errors import LedgerError
 
 EVERY = 30.0
@@ -25,14 +24,6 @@ PROMPT = 1.0
 
 TRIES = 3
 """Questions at the beginning, until one is answered promptly."""
-
-_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Goes on while the machine is asleep, where the system has such a clock."""
-
-
-def steady() -> float:
-    """Seconds since the machine started."""
-    return time.clock_gettime(_STEADY)
 
 
 class ServerClock:
@@ -64,8 +55,8 @@ class ServerClock:
         return round((elapsed + self._offset) * SECOND)
 
     def monotonic(self) -> float:
-        """Seconds that never go back."""
-        return time.monotonic()
+        """Seconds that never go back, those that the machine slept included."""
+        return steady()
 
     def sync(self) -> None:
         """Ask the server now. Raises LedgerError."""
