@@ -14,10 +14,12 @@ from servers.pgbouncer import Bouncer
 from servers.postgres import Postgres
 
 from conveyor.clock import SECOND, SystemClock
+from conveyor.contract import ConflictPolicy
 from conveyor.errors import LedgerError, LedgerUnavailable
 from conveyor.ledger import open_ledger
 from conveyor.ledger.facade import Ledger
 from conveyor.ledger.postgres import PREPARED, PostgresDatabase
+from conveyor.ledger.records import JobRecord, Placement, Status
 from conveyor.ledger.servertime import ServerClock
 from conveyor.testing.clock import FakeClock
 from conveyor.testing.ports import wait_until
@@ -247,3 +249,49 @@ def test_a_pooler_whose_server_is_away_is_an_outage_and_no_defect(
             return True
 
         wait_until(again, 60, "the ledger to be back")
+
+
+@pytest.mark.parametrize("between", ["paused_at = 1", "block_reason = 'deactivated', blocked_since = 1"])
+def test_a_claim_far_below_the_cap_is_undone_where_the_destination_was_held_meanwhile(
+    address: str, kit_over: Kits, between: str
+) -> None:
+    with opened(address) as ledger, ThreadPoolExecutor(1) as other:
+        kit = kit_over(ledger)
+        kit.worker()
+        kit.deliver("a")
+        (ident,) = kit.submit("a")
+        with database(ledger).write(quiet=True) as connection:
+            connection.execute(sa.text(f"UPDATE destinations_health SET {between} WHERE destination = 'a'"))
+            claimed = other.submit(kit.claim, "a", cap=1000)
+            wait_until(lambda: _waits_for_a_lock(ledger), 30, "the claim to wait for the destination")
+        assert claimed.result(30) == []
+        assert kit.status(ident) is Status.PENDING
+        assert ledger.deliveries.attempts(ident) == []
+
+
+def test_a_claim_far_below_the_cap_waits_for_no_other(address: str, kit_over: Kits) -> None:
+    """A slow process reads and writes its claims; it keeps nobody from taking theirs."""
+    with opened(address) as ledger, ThreadPoolExecutor(1) as other:
+        kit = kit_over(ledger)
+        kit.worker()
+        kit.deliver("a")
+        kit.submit("a")
+        kit.submit("a")
+        reading, go_on = threading.Event(), threading.Event()
+
+        def slow(job: JobRecord, *_: object) -> Placement:
+            reading.set()
+            assert go_on.wait(30)
+            return Placement(job.filename, ConflictPolicy.RENAME)
+
+        first = other.submit(kit.claim, "a", limit=1, cap=1000, place=slow)
+        assert reading.wait(30)
+        assert len(kit.claim("a", limit=1, cap=1000)) == 1
+        go_on.set()
+        assert len(first.result(30)) == 1
+
+
+def _waits_for_a_lock(ledger: Ledger) -> bool:
+    with ledger.database.read() as connection:
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'health'"
+        return bool(connection.execute(sa.text(asked)).scalar_one())

@@ -12,9 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from conveyor.clock import SECOND
+from conveyor.ledger.claims import ROOMY
 from conveyor.ledger.records import AttemptOutcome, Filter, Status
 
 RACER = Path(__file__).with_name("racer.py")
@@ -53,16 +55,17 @@ def _check_record(kit: Any, ids: Iterable[str]) -> None:
             assert delivered[-1:] == attempts[-1:]
 
 
-def test_threads_share_the_work_within_the_cap(kit: Any) -> None:
+@pytest.mark.parametrize("cap", [7, ROOMY * 3])
+def test_threads_share_the_work_within_the_cap(kit: Any, cap: int) -> None:
     ids = _submit(kit, 120)
     taken: list[str] = []
 
     def work(name: str) -> None:
         kit.worker(name)
         while kit.ledger.claims.due(kit.now):
-            held = kit.claim(worker=name, limit=3, cap=7)
+            held = kit.claim(worker=name, limit=3, cap=cap)
             running = kit.ledger.deliveries.counts(Filter(statuses=frozenset({Status.DELIVERING})))
-            assert running.get(Status.DELIVERING, 0) <= 7
+            assert running.get(Status.DELIVERING, 0) <= cap
             taken.extend(claimed.delivery_id for claimed in held)
             assert kit.record(*(kit.report(claimed) for claimed in held)) == set()
 

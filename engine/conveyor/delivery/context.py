@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 FRESH = 0.25
-"""Seconds for which the claim's own answer tells whose the delivery is: far less than any lease, and less than
-there may be anyway between the question and what the destination does next."""
+"""Seconds for which the claim's own answer tells whose the delivery is: far less than any lease, and no more
+than may pass anyway between the question and what the destination does next."""
 
 LATE = 600.0
 """Seconds after which no request of a worker that died is under way any more."""

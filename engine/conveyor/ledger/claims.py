@@ -2,11 +2,14 @@
 
 A claim is one transaction for a whole round. It re-checks pause and block under the lock of the destination's
 row, counts what is leased against the cap, takes the earliest due rows, and writes the attempt rows with it.
+Where the cap is far away it does so in another order: what it has taken is looked at, under the lock, before
+it commits.
 A million rows that wait for later cost nothing: each step walks a partial index from its beginning.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -14,13 +17,16 @@ import sqlalchemy as sa
 
 from conveyor.ledger import flow, ranks, rows
 from conveyor.ledger.database import Database
-from conveyor.ledger.health import LOCK, known_from, lock
-from conveyor.ledger.prepared import Prepared, among, ask_together, run_together
+from conveyor.ledger.health import KNOWN, LOCK, known_from, lock
+from conveyor.ledger.prepared import Prepared, among, ask_together, run_together, together
 from conveyor.ledger.records import AttemptOutcome, Claimed, DueDestination, Health, Placement, Status, Wanted
 from conveyor.ledger.schema import attempts, deliveries, health, jobs, payloads, workers
 from conveyor.ledger.transitions import Move, is_, move
 
 _D = deliveries.c
+
+ROOMY = 4
+"""A cap of so many times what is wanted is far away."""
 
 _Room: TypeAlias = tuple[Wanted, int, bool]
 """How many may be taken of what is wanted, and whether that is a probe."""
@@ -202,6 +208,9 @@ class Claims:
         """
         if not wanted:
             return []
+        if self._database.remote and all(map(_is_roomy, wanted)):
+            with contextlib.suppress(_Crowded):
+                return self._claim_ahead(worker_id, wanted, now)
         with self._database.write(quiet=True) as connection:
             ids = [want.destination for want in wanted]
             registered, found, running = ask_together(
@@ -225,6 +234,57 @@ class Claims:
                     meters.write(connection)
             return taken
 
+    def _claim_ahead(self, worker_id: str, wanted: Sequence[Wanted], now: int) -> list[Claimed]:
+        """Take first and look then whether that was allowed, under a lock that is held for one answer.
+
+        All processes queue for the locks of the destinations. Where the caps are far away nobody need wait
+        while another one reads and writes its claims.
+
+        Raises:
+            _Crowded: It was not, and nothing was taken.
+        """
+        ids = sorted({want.destination for want in wanted})
+        with self._database.write(quiet=True) as connection:
+            asked = [_question(connection, want, want.limit, now) for want in wanted]
+            registered, found, running, *answers = ask_together(
+                connection,
+                [
+                    (_REGISTERED, {"worker": worker_id}),
+                    (KNOWN, {"ids": ids}),
+                    (RUNNING, {"ids": ids}),
+                    *asked,
+                ],
+            )
+            if not registered:
+                return []
+            leased = {row[0]: row[1] for row in running}
+            for want in wanted:
+                leased[want.destination] = leased.get(want.destination, 0) + want.limit
+            _expect_room(wanted, known_from(found), leased)
+            taken = [
+                claim
+                for want, (_, values), rows_ in zip(wanted, asked, answers, strict=True)
+                for claim in _taken(_ordered(want, values, rows_), want, False, now, None)
+            ]
+            if taken:
+                names = sorted({claim.destination for claim in taken})
+                *_, locked, _, counted = together(
+                    connection,
+                    [
+                        *_writes(worker_id, taken, now),
+                        (LOCK, {"ids": names}),
+                        (_SERVED, _served(names, now)),
+                        (RUNNING, {"ids": names}),
+                    ],
+                )
+                leased = {row[0]: row[1] for row in counted.fetchall()}
+                _expect_room(
+                    [want for want in wanted if want.destination in leased],
+                    known_from(locked.fetchall()),
+                    leased,
+                )
+            return taken
+
     def give_back(self, items: Iterable[tuple[str, int]], now: int, *, look_first: bool = False) -> None:
         """Return claims uncharged, due at once: shutdown, or the ledger or payload store is away.
 
@@ -242,6 +302,26 @@ class Claims:
         with self._database.write() as connection:
             connection.execute(_GIVE_BACK, values)
             connection.execute(_END_ATTEMPT, values)
+
+
+class _Crowded(Exception):
+    """Room has to be counted under the destinations' locks."""
+
+
+def _is_roomy(want: Wanted) -> bool:
+    """Whether the cap is far enough away to be looked at afterwards; a probe, and a limit shared with others,
+    is looked at before.
+    """
+    return want.cap >= ROOMY * want.limit and not want.probe and not want.flows
+
+
+def _expect_room(wanted: Sequence[Wanted], known: Mapping[str, Health], leased: Mapping[str, int]) -> None:
+    for want in wanted:
+        state = known.get(want.destination)
+        if state is None or state.paused_at is not None or state.block is not None:
+            raise _Crowded
+        if leased.get(want.destination, 0) > want.cap:
+            raise _Crowded
 
 
 def health_of(row: Sequence[Any], now: int) -> Health:
@@ -307,14 +387,17 @@ def _take(
     taken: list[Claimed] = []
     answers = ask_together(connection, asked)
     for (want, _, probe), (_, values), found in zip(rooms, asked, answers, strict=True):
-        if want.only is None and want.ranked:
-            found = _in_order(found, values["ids"])
-        taken.extend(_taken(found, want, probe, now, meters))
+        taken.extend(_taken(_ordered(want, values, found), want, probe, now, meters))
     return taken
 
 
-def _in_order(found: Sequence[Sequence[Any]], ids: Sequence[str]) -> Sequence[Sequence[Any]]:
-    place = {ident: number for number, ident in enumerate(ids)}
+def _ordered(
+    want: Wanted, values: Mapping[str, Any], found: Sequence[Sequence[Any]]
+) -> Sequence[Sequence[Any]]:
+    """Rows in the order in which they were to be taken."""
+    if want.only is not None or not want.ranked:
+        return found
+    place = {ident: number for number, ident in enumerate(values["ids"])}
     return sorted(found, key=lambda row: place[row[rows.WIDTH]])
 
 
@@ -365,9 +448,19 @@ def _taken(
 
 
 def _write(connection: sa.Connection, worker_id: str, taken: Sequence[Claimed], now: int) -> None:
+    names = sorted({claim.destination for claim in taken})
+    run_together(connection, [*_writes(worker_id, taken, now), (_SERVED, _served(names, now))])
+
+
+def _writes(
+    worker_id: str, taken: Sequence[Claimed], now: int
+) -> list[tuple[Prepared, list[dict[str, Any]]]]:
     values = [_claim_row(worker_id, claim, claim.placement, now) for claim in taken]
-    served = [{"b_destination": name, "b_now": now} for name in sorted({each.destination for each in taken})]
-    run_together(connection, [(_CLAIM, values), (_INSERT_ATTEMPT, values), (_SERVED, served)])
+    return [(_CLAIM, values), (_INSERT_ATTEMPT, values)]
+
+
+def _served(names: Sequence[str], now: int) -> list[dict[str, Any]]:
+    return [{"b_destination": name, "b_now": now} for name in names]
 
 
 def _claim_row(worker_id: str, claim: Claimed, placement: Placement | None, now: int) -> dict[str, Any]:

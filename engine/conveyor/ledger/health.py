@@ -19,6 +19,7 @@ _CHUNK = 500
 _IDS = health.c.destination.in_(sa.bindparam("ids", expanding=True))
 _ALL = sa.select(*rows.HEALTH_COLUMNS)
 _SOME = _ALL.where(_IDS)
+KNOWN = Prepared(_ALL.where(among(health.c.destination, "ids")))
 LOCK = Prepared(
     _ALL.where(among(health.c.destination, "ids")).order_by(health.c.destination).with_for_update()
 )

@@ -108,16 +108,30 @@ def ask_together(
     connection: sa.Connection, asked: Sequence[tuple[Prepared, Values]]
 ) -> list[Sequence[Sequence[Any]]]:
     """All rows of each question; asked and answered in their order."""
-    with _one_round_trip(connection, len(asked)):
-        cursors = [question._run(connection, values) for question, values in asked]
-    return [cursor.fetchall() for cursor in cursors]
+    return [cursor.fetchall() for cursor in together(connection, asked)]
 
 
 def run_together(connection: sa.Connection, told: Sequence[tuple[Prepared, Sequence[Values]]]) -> list[int]:
     """Execute each statement for each of its rows, at least one, as :meth:`Prepared.run_each`."""
-    with _one_round_trip(connection, len(told)):
-        cursors = [statement._run_each(connection, rows) for statement, rows in told]
-    return [cursor.rowcount for cursor in cursors]
+    return [cursor.rowcount for cursor in together(connection, told)]
+
+
+def together(
+    connection: sa.Connection, steps: Sequence[tuple[Prepared, Values | Sequence[Values]]]
+) -> list[Any]:
+    """The driver's cursor of each step, in one round trip.
+
+    Args:
+        connection: Within a transaction.
+        steps: A question with its values, or a statement with the values of each of its rows.
+    """
+    with _one_round_trip(connection, len(steps)):
+        return [
+            step._run(connection, values)
+            if isinstance(values, Mapping)
+            else step._run_each(connection, values)
+            for step, values in steps
+        ]
 
 
 def _one_round_trip(connection: sa.Connection, statements: int) -> AbstractContextManager[Any]:

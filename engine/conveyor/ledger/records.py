@@ -236,7 +236,7 @@ class Claimed:
     due_at: int | None = None
     """Since when it was due."""
     asked_at: float = float("-inf")
-    """When the ledger was asked for it, by the monotonic clock, seconds: from here on it was known as ours."""
+    """When the ledger was asked for it, by the monotonic clock, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
