@@ -28,6 +28,7 @@ class Bell:
 
     def __init__(self) -> None:
         self.queue: list[str] = []
+        self.messages: list[tuple[str, ...]] = []
         self.away = False
 
     def enqueue(self, message: Message[Any]) -> None:
@@ -45,8 +46,8 @@ class Bell:
         assert message.queue_name == QUEUE
         assert not message.kwargs
         assert not message.options
-        (delivery,) = message.args
-        self.queue.append(delivery)
+        self.messages.append(message.args)
+        self.queue.extend(message.args)
 
     def close(self) -> None:
         pass
@@ -94,6 +95,29 @@ def test_what_is_due_is_rung_for_once_and_delivered(sim: Simulation, bell: Bell)
     work(sim.parts, *bell.queue)
     assert not dispatcher.step()
     assert {sim.delivery(ident).status for ident in ids} == {Status.DELIVERED}
+
+
+@pytest.mark.parametrize(("each_second", "bundle"), [(1, 1), (8, 2), (20, 5)])
+def test_short_attempts_share_messages_and_long_ones_do_not(
+    sim: Simulation, bell: Bell, each_second: int, bundle: int
+) -> None:
+    dispatcher, threads = make(sim, bell), sim.parts.settings.threads
+
+    def deliver(count: int) -> None:
+        for _ in range(count):
+            sim.submit(to=("here",))
+        while dispatcher.step():
+            work(sim.parts, *bell.queue)
+            bell.queue.clear()
+
+    deliver(1)
+    assert bell.messages == [bell.messages[0][:1]]
+    sim.advance(1)
+    deliver(each_second * threads)
+    sim.advance(1)  # so long they took
+    bell.messages.clear()
+    deliver(PER_THREAD * threads)
+    assert max(map(len, bell.messages)) == bundle
 
 
 def test_wakeups_that_come_twice_late_or_for_nothing_change_nothing(sim: Simulation, bell: Bell) -> None:
@@ -309,7 +333,9 @@ class Fetched:
     """A consumer as Redis' is: what has been fetched lies in ``message_cache``."""
 
     def __init__(self, *wakeups: str) -> None:
-        self.message_cache = [MessageProxy(Message(QUEUE, "deliver", (w,), {}, {})) for w in wakeups]
+        self.message_cache = [
+            MessageProxy(Message(QUEUE, "deliver", tuple(w.split()), {}, {})) for w in wakeups
+        ]
         self.acked: list[str] = []
         self.error: Exception | None = None
 
@@ -319,7 +345,7 @@ class Fetched:
         return self.message_cache.pop(0) if self.message_cache else None
 
     def ack(self, message: MessageProxy) -> None:
-        self.acked.append(message.args[0])
+        self.acked.append(" ".join(message.args))
 
     def close(self) -> None:
         pass
@@ -381,6 +407,15 @@ def test_nothing_is_fetched_while_no_thread_is_free_or_none_may_be_claimed(sim: 
     sim.parts.draining.set()
     assert next(taken) is None
     assert len(consumer.message_cache) == 100 - room
+
+
+def test_a_bundle_is_claimed_whole(sim: Simulation) -> None:
+    ids = [sim.submit()["here"] for _ in range(4)]
+    consumer = Fetched(" ".join(ids[:3]), ids[3])
+    taken = rung(sim, consumer, Doorbell("here", log=Lines())).consume(QUEUE, 8, 10)
+    messages = [message for message in (next(taken) for _ in range(4)) if message is not None]
+    assert sorted(m.args[0] for m in messages) == sorted(ids)
+    assert consumer.acked == [" ".join(ids[:3]), ids[3]]
 
 
 def test_an_outage_of_the_broker_is_one_for_dramatiq_too(sim: Simulation) -> None:

@@ -6,7 +6,7 @@ nothing. What was rung for is remembered here alone: a dispatcher that takes ove
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,6 +34,10 @@ LEASE = 10.0
 
 PER_THREAD = 6
 """Wake-ups on their way for each thread that works, at most."""
+
+BUNDLE_SECONDS, BUNDLE_MOST = 0.25, 16
+"""One wake-up stands for as many deliveries as a thread got through in so many seconds lately: short attempts
+share the cost of a message, long ones go one by one to whoever is free."""
 
 AGAIN = 2.0
 """Seconds after which a wake-up that nobody came for is rung again; doubling, up to ``LAST_AGAIN``."""
@@ -96,6 +100,8 @@ class Ringer:
         self._asked_at = float("-inf")
         self._window = 0
         self._window_at = float("-inf")
+        self._claimed = 0
+        self._bundle = 1
         self._pause = FIRST_PAUSE
         self._failing_since: float | None = None
         self._turned_at = clock.monotonic()
@@ -183,24 +189,28 @@ class Ringer:
         """How many wake-ups may be on their way: so many that no thread waits, and no more."""
         instant = self._clock.monotonic()
         if instant - self._window_at >= 1.0:
-            self._window_at = instant
             serving = identity.serving(self._ledger.workers.all(), self._clock.now())
-            self._window = PER_THREAD * sum(worker.threads for worker in serving)
+            threads = sum(worker.threads for worker in serving)
+            pace = self._claimed / (instant - self._window_at) / max(threads, 1)
+            self._bundle = min(max(1, int(pace * BUNDLE_SECONDS)), BUNDLE_MOST)
+            self._window, self._window_at, self._claimed = PER_THREAD * threads, instant, 0
         return self._window
 
     def _forget_claimed(self, now: int) -> None:
         if self._rung:
             due = self._ledger.wakeups.still_due(self._rung.keys(), now)
-            for ident in [ident for ident in self._rung if ident not in due]:
+            claimed = [ident for ident in self._rung if ident not in due]
+            for ident in claimed:
                 del self._rung[ident]
+            self._claimed += len(claimed)
 
     def _ring_again(self, window: int) -> None:
         """For what nobody came for: lost, or fetched by a worker that was busy or died."""
         instant = self._clock.monotonic()
         late = [(ident, rung) for ident, rung in self._rung.items() if instant - rung.at >= rung.again]
-        if not late or self._size(self._bell) >= window:
+        if not late or self._size(self._bell) * self._bundle >= window:
             return  # not lost: they wait in the queue
-        self._ring(ident for ident, _ in late)
+        self._ring([ident for ident, _ in late])
         for _, rung in late:
             rung.at, rung.again = instant, min(2 * rung.again, LAST_AGAIN)
 
@@ -218,14 +228,15 @@ class Ringer:
             self._ring(ids)
         self._chooser.served(wanted, [name for name, (_, more) in chosen.items() if not more])
 
-    def _ring(self, ids: Iterable[str]) -> None:
+    def _ring(self, ids: Sequence[str]) -> None:
         from dramatiq.message import Message
 
         from conveyor.delivery.broker import ACTOR
 
-        for ident in ids:
+        for first in range(0, len(ids), self._bundle):
+            bundle = tuple(ids[first : first + self._bundle])
             message: Message[object] = Message(
-                queue_name=QUEUE, actor_name=ACTOR, args=(ident,), kwargs={}, options={}
+                queue_name=QUEUE, actor_name=ACTOR, args=bundle, kwargs={}, options={}
             )
             self._bell.enqueue(message)
         self._failing_since = None

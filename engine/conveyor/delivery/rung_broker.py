@@ -192,13 +192,17 @@ class _RungConsumer(Consumer):
         return message_of(self._claims.popleft(), self._queue) if self._claims else None
 
     def _fetch(self, room: int) -> list[MessageProxy]:
-        """What has arrived, at most ``room``; waits for the first one for as long as the client does."""
-        first = next(self._inner)
-        wakeups = [] if first is None else [first]
-        while first is not None and len(wakeups) < room and self._arrived():
-            more = next(self._inner)
-            if more is not None:
-                wakeups.append(more)
+        """What has arrived, until it stands for ``room`` deliveries; waits for the first one for as long as
+        the client does.
+        """
+        wakeups: list[MessageProxy] = []
+        while room > 0 and (not wakeups or self._arrived()):
+            wakeup = next(self._inner)
+            if wakeup is not None:
+                wakeups.append(wakeup)
+                room -= len(wakeup.args)
+            elif not wakeups:
+                break
         return wakeups
 
     def _arrived(self) -> int:
@@ -219,7 +223,8 @@ class _RungConsumer(Consumer):
         if not wakeups:
             return []
         try:
-            claims = list(table.dispatcher.claim_woken([wakeup.args[0] for wakeup in wakeups]).values())
+            ids = [ident for wakeup in wakeups for ident in wakeup.args]
+            claims = list(table.dispatcher.claim_woken(ids).values())
         except LedgerError as error:
             # They are rung for again; the ledger's absence is no reason to keep them from others.
             table.log.warning("ledger away: claiming nothing", error=error.message)
