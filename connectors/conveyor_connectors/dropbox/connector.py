@@ -48,14 +48,14 @@ class DropboxConnector:
         with guarded("look for the file", classify):
             service = self._service(context)
             placer = Placer(service, self._options)
-            saved = context.state.get("path")
-            path = saved if isinstance(saved, str) else target.path
+            tried = placer.tried(target, context)
+            path = tried or target.path
             there = service.look(placer.full(path))
             if there is None:
                 return Found(FoundKind.ABSENT)
             if not isinstance(there, Stored) or not there.holds(parcel):
                 return Found(FoundKind.OTHER)
-            kind = FoundKind.MINE if placer.own(there, path, parcel, context.state) else FoundKind.SAME_BYTES
+            kind = FoundKind.MINE if placer.own(there, path, parcel, tried) else FoundKind.SAME_BYTES
             return Found(kind, placer.receipt(there, path, target))
 
     def abandon(self, state: State, context: AttemptContext) -> None:

@@ -9,7 +9,6 @@ from conveyor.contract import (
     ErrorKind,
     Parcel,
     Receipt,
-    State,
     Target,
 )
 from conveyor.kit.naming import saved_candidates, sound_segments
@@ -43,8 +42,9 @@ class Placer:
             except Taken as taken:
                 raise self._in_the_way(taken, target) from None
             return self.receipt(made, target.path, target)
-        earlier = dict(context.state)
-        for path in saved_candidates(parcel, target, context, NAMES):
+        earlier = self.tried(target, context)
+        whole = parcel.size <= self._direct_limit
+        for path in saved_candidates(parcel, target, context, NAMES, marked=whole):
             try:
                 made = self._store(parcel, path, context, overwrite=False)
             except Taken as taken:
@@ -63,9 +63,21 @@ class Placer:
         """The path as Dropbox knows it."""
         return f"{self._root}/{path}"
 
-    def own(self, there: Stored, path: str, parcel: Parcel, state: State) -> bool:
-        """Whether an earlier attempt of this delivery has made it."""
-        return state.get("path") == path and there.written_for(parcel)
+    def own(self, there: Stored, path: str, parcel: Parcel, tried: str | None) -> bool:
+        """Whether an earlier attempt of this delivery, which was about to take ``tried``, has made it."""
+        return path == tried and there.written_for(parcel)
+
+    def tried(self, target: Target, context: AttemptContext) -> str | None:
+        """The path that an earlier attempt of this delivery was about to take; None where there was none.
+
+        The target's own is not saved before it is tried. What stands there with the bytes and the time of
+        submission of this delivery is its own, if there was an earlier attempt.
+        """
+        saved = context.state.get("path")
+        if isinstance(saved, str):
+            return saved
+        again = context.attempt > 1 and target.conflict is not ConflictPolicy.OVERWRITE
+        return target.path if again else None
 
     def _in_the_way(self, taken: Taken, target: Target) -> DeliveryError:
         folder = taken.kind == "folder"

@@ -51,8 +51,8 @@ def saved_candidates(
         target: Where to.
         context: Keeps the state.
         rules: What names may look like.
-        marked: What is stored says whose it is, so that a retry knows it without having been there. The first
-            path, which nearly all get, is not saved then: it costs a durable write.
+        marked: What is stored says whose it is, so that a retry knows it without being told where it was. The
+            first path, which nearly all get, is not saved then: it costs a durable write.
     """
     for path in candidates(parcel, target, context, rules):
         if context.state.get("path", target.path if marked else None) != path:
