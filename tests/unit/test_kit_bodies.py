@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind, NameRules, Target
+from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind, Json, NameRules, Target
 from conveyor.kit.bodies import BLOCK, Body, BodyStopped, Counting, Pooled, Publishing, digest_of
 from conveyor.kit.checking import canary, read_back
-from conveyor.kit.naming import NUMBERED, candidates, length, numbered, saved_candidates
+from conveyor.kit.naming import NUMBERED, candidates, length, numbered, saved_candidates, tried_before
 from conveyor.kit.turns import Turns
 from conveyor.kit.waits import stated_delay
 from conveyor.paths.names import LengthUnit
@@ -163,3 +163,18 @@ def test_a_name_is_saved_before_it_is_tried() -> None:
     marked = saved_candidates(make_parcel(b""), target, fresh, NameRules(), marked=True)
     assert (next(marked), dict(fresh.state)) == ("a/b.txt", {})
     assert next(marked) == "a/b (1).txt" == fresh.state["path"]
+
+
+@pytest.mark.parametrize(
+    ("state", "attempt", "conflict", "expected"),
+    [
+        ({}, 1, ConflictPolicy.RENAME, None),
+        ({}, 2, ConflictPolicy.RENAME, "a/b.txt"),
+        ({}, 2, ConflictPolicy.OVERWRITE, None),
+        ({"path": "a/b (1).txt"}, 2, ConflictPolicy.RENAME, "a/b (1).txt"),
+    ],
+)
+def test_what_an_earlier_attempt_was_about_to_take(
+    state: dict[str, Json], attempt: int, conflict: ConflictPolicy, expected: str | None
+) -> None:
+    assert tried_before(Target("a/b.txt", conflict), HarnessContext(state, attempt=attempt)) == expected

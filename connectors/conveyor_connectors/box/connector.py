@@ -15,6 +15,7 @@ from conveyor.contract import (
 )
 from conveyor.kit.errors import guarded
 from conveyor.kit.folders import Folders
+from conveyor.kit.naming import tried_before
 from conveyor_connectors.box.checking import check
 from conveyor_connectors.box.client import Client
 from conveyor_connectors.box.errors import classify
@@ -51,8 +52,8 @@ class BoxConnector:
         """Whether an earlier attempt of this delivery arrived."""
         with guarded("look for the file", classify):
             service, placer = self._service(context), self._placer(context)
-            saved = context.state.get("path")
-            path = saved if isinstance(saved, str) else target.path
+            tried = tried_before(target, context)
+            path = tried or target.path
             name = path.rpartition("/")[2]
             item = self._folders_by(service).look(
                 target.parents, lambda folder: service.look(folder, name, parcel.size)
@@ -61,7 +62,7 @@ class BoxConnector:
                 return Found(FoundKind.ABSENT)
             if item.folder or item.sha1 not in (None, parcel.digests["sha1"]):
                 return Found(FoundKind.OTHER)
-            if (mine := placer.own(item, path, parcel, context.state)) is not None:
+            if (mine := placer.own(item, path, parcel, tried, Upload.load(context.state))) is not None:
                 return Found(FoundKind.MINE, placer.receipt(mine, path, target))
             there = service.file(item.id)
             kind = FoundKind.SAME_BYTES if there.holds(parcel) else FoundKind.OTHER

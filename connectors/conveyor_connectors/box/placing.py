@@ -9,11 +9,10 @@ from conveyor.contract import (
     ErrorKind,
     Parcel,
     Receipt,
-    State,
     Target,
 )
 from conveyor.kit.folders import Folders
-from conveyor.kit.naming import saved_candidates, sound_segments
+from conveyor.kit.naming import saved_candidates, sound_segments, tried_before
 from conveyor.kit.waits import pause
 from conveyor_connectors.box.errors import Item, Taken
 from conveyor_connectors.box.options import BoxOptions
@@ -50,15 +49,16 @@ class Placer:
     def _in(self, folder: str, parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
         if target.conflict is ConflictPolicy.OVERWRITE:
             return self._overwrite(folder, parcel, target, context)
-        earlier = dict(context.state)
-        for path in saved_candidates(parcel, target, context, NAMES):
+        earlier, upload = tried_before(target, context), Upload.load(context.state)
+        whole = parcel.size < self._direct_limit
+        for path in saved_candidates(parcel, target, context, NAMES, marked=whole):
             try:
                 made = self._create(folder, path, parcel, context)
             except Taken as taken:
-                if taken.item is None and earlier.get("path") == path:
+                if taken.item is None and earlier == path:
                     text = f"Box did not say what is in the way of {path}, which may be ours"
                     raise DeliveryError(ErrorKind.TRANSIENT, text) from None
-                if (mine := self.own(taken.item, path, parcel, earlier)) is not None:
+                if (mine := self.own(taken.item, path, parcel, earlier, upload)) is not None:
                     return self.receipt(mine, path, target)
                 if target.conflict is not ConflictPolicy.RENAME:
                     return self._leave(taken.item, target)
@@ -66,15 +66,17 @@ class Placer:
                 return self.receipt(made, path, target)
         raise DeliveryError(ErrorKind.CONFLICT, f"every name tried for {target.path} is taken")
 
-    def own(self, item: Item | None, path: str, parcel: Parcel, state: State) -> Stored | None:
-        """The file under a name, where an earlier attempt of this delivery has made it.
+    def own(
+        self, item: Item | None, path: str, parcel: Parcel, tried: str | None, upload: Upload | None
+    ) -> Stored | None:
+        """The file under a name, where an earlier attempt of this delivery, which was about to take the path
+        ``tried``, has made it.
 
         An upload in parts began when the name was free; a file in one request has the delivery's time.
         """
-        upload = Upload.load(state)
         if item is None or item.folder or item.sha1 not in (None, parcel.digests["sha1"]):
             return None
-        if state.get("path") != path and (upload is None or upload.path != path):
+        if tried != path and (upload is None or upload.path != path):
             return None
         there = self._service.file(item.id)
         in_parts = upload is not None and upload.path == path and upload.over is None

@@ -14,6 +14,7 @@ from conveyor.contract import (
     Target,
 )
 from conveyor.kit.errors import guarded
+from conveyor.kit.naming import tried_before
 from conveyor_connectors.dropbox.checking import check
 from conveyor_connectors.dropbox.client import Client
 from conveyor_connectors.dropbox.errors import classify
@@ -48,7 +49,7 @@ class DropboxConnector:
         with guarded("look for the file", classify):
             service = self._service(context)
             placer = Placer(service, self._options)
-            tried = placer.tried(target, context)
+            tried = tried_before(target, context)
             path = tried or target.path
             there = service.look(placer.full(path))
             if there is None:

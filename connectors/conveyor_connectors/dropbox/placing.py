@@ -11,7 +11,7 @@ from conveyor.contract import (
     Receipt,
     Target,
 )
-from conveyor.kit.naming import saved_candidates, sound_segments
+from conveyor.kit.naming import saved_candidates, sound_segments, tried_before
 from conveyor_connectors.dropbox.errors import Taken
 from conveyor_connectors.dropbox.options import DropboxOptions
 from conveyor_connectors.dropbox.service import Offset, Service, Stored, commit_of
@@ -42,7 +42,7 @@ class Placer:
             except Taken as taken:
                 raise self._in_the_way(taken, target) from None
             return self.receipt(made, target.path, target)
-        earlier = self.tried(target, context)
+        earlier = tried_before(target, context)
         whole = parcel.size <= self._direct_limit
         for path in saved_candidates(parcel, target, context, NAMES, marked=whole):
             try:
@@ -66,18 +66,6 @@ class Placer:
     def own(self, there: Stored, path: str, parcel: Parcel, tried: str | None) -> bool:
         """Whether an earlier attempt of this delivery, which was about to take ``tried``, has made it."""
         return path == tried and there.written_for(parcel)
-
-    def tried(self, target: Target, context: AttemptContext) -> str | None:
-        """The path that an earlier attempt of this delivery was about to take; None where there was none.
-
-        The target's own is not saved before it is tried. What stands there with the bytes and the time of
-        submission of this delivery is its own, if there was an earlier attempt.
-        """
-        saved = context.state.get("path")
-        if isinstance(saved, str):
-            return saved
-        again = context.attempt > 1 and target.conflict is not ConflictPolicy.OVERWRITE
-        return target.path if again else None
 
     def _in_the_way(self, taken: Taken, target: Target) -> DeliveryError:
         folder = taken.kind == "folder"

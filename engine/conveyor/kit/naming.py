@@ -51,13 +51,27 @@ def saved_candidates(
         target: Where to.
         context: Keeps the state.
         rules: What names may look like.
-        marked: What is stored says whose it is, so that a retry knows it without being told where it was. The
-            first path, which nearly all get, is not saved then: it costs a durable write.
+        marked: A retry knows its own file under the target's path without being told that it was there: by
+            what is stored with it, or as :func:`tried_before` says. That path, which nearly all get, is not
+            saved then: it costs a durable write.
     """
     for path in candidates(parcel, target, context, rules):
         if context.state.get("path", target.path if marked else None) != path:
             context.save(path=path)
         yield path
+
+
+def tried_before(target: Target, context: AttemptContext) -> str | None:
+    """The path that an earlier attempt of this delivery was about to take, where the service keeps no more of
+    a delivery than its bytes and time of submission; None where there was none.
+
+    The target's own path need not have been saved: whatever has these bytes and this time there, and is found
+    by a second attempt, is what the first one left. Under ``overwrite`` no path is anybody's own.
+    """
+    saved = context.state.get("path")
+    if isinstance(saved, str):
+        return saved
+    return target.path if context.attempt > 1 and target.conflict is not ConflictPolicy.OVERWRITE else None
 
 
 def sound_segments(target: Target, rules: NameRules) -> Iterator[str]:
