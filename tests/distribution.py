@@ -26,7 +26,7 @@ ONE_BY_ONE = (
 
 TOGETHER = {
     "packaging": re.compile(r"tests/packaging/"),
-    "rabbitmq": re.compile(r"tests/(machines|servers)/.*(rabbit|amqp)"),
+    "rabbitmq": re.compile(r"tests/(cli|machines|servers)/.*(rabbit|amqp)"),
 }
 """Tests that share what takes longest to make: wheels and environments; a server in Erlang."""
 

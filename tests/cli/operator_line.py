@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import logging
@@ -15,8 +16,9 @@ from typing import Any
 import pytest
 import structlog
 from cli.commandline import Ended
+from typer.main import get_command
 
-from conveyor.cli.app import app, run
+from conveyor.cli.app import _register, app, run
 from conveyor.config import load
 from conveyor.testing.scripted import Script, forget_scripts, script
 from conveyor.testing.simulation import Simulation, destination
@@ -33,6 +35,9 @@ destinations:
     host_key: accept-new
     labels: {customer: bolt}
 """
+
+
+made = functools.cache(get_command)
 
 
 class OperatorLine:
@@ -55,8 +60,6 @@ class OperatorLine:
 
     def __call__(self, *arguments: str) -> Ended:
         """Run a verb; the exit code and what it said."""
-        app.registered_commands.clear()  # or each call would add all verbs once more
-        app.registered_groups.clear()
         out, err, code = io.StringIO(), io.StringIO(), 0
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
@@ -81,6 +84,11 @@ def operator_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ope
     line = OperatorLine(folder)
     monkeypatch.setattr("conveyor.installation.SystemClock", lambda: line.simulation.clock)
     monkeypatch.setattr(sys, "argv", sys.argv)
+    # The verbs are made once: that takes longer than most of them run.
+    if not app.registered_commands:
+        _register()
+    monkeypatch.setattr("conveyor.cli.app._register", lambda: None)
+    monkeypatch.setattr("typer.main.get_command", made)
     try:
         yield line
     finally:
