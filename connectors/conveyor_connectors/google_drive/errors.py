@@ -113,7 +113,7 @@ def classify(error: BaseException, doing: str, *, sent: bool = False) -> Deliver
     status = status_of(error)
     if status is not None:
         return _from_answer(error, status, doing, sent)
-    if isinstance(error, sdk.Error | ValueError | KeyError | TypeError):
+    if isinstance(error, sdk.Error | ValueError | KeyError | TypeError | AttributeError):
         # Something else than Google has answered, or the SDK refuses what it was given.
         kind = K.UNKNOWN_OUTCOME if sent else K.TRANSIENT
         text = f"could not {doing}: the answer is not Drive's"
