@@ -224,7 +224,7 @@ class Attempt:
         if self._wants_transforms:
             self._transform(original)
         self._refuse_undeclared(placement)
-        parcel = self._parcel(self._job)
+        parcel = original if self._job is claim.job else self._parcel(self._job)
         target = Target(placement.path, placement.conflict)
         checkout = self._bench.pool.take(self.destination)
         sound = False

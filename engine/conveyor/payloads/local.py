@@ -13,6 +13,7 @@ folder's fsync and old shards become empty and go.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -170,6 +171,9 @@ class LocalStore:
         if not record.in_place:
             self._same_size(self._status(record, path), record)
             return
+        with contextlib.suppress(OSError):  # opening it says what is wrong
+            if self._is_known(fingerprint(os.stat(path)), record):
+                return
         fd = self._open_fd(record, path)
         try:
             self._checked(fd, record)
@@ -181,7 +185,7 @@ class LocalStore:
         if record.in_place:
             return
         with store_errors(self.root, "remove a file"):
-            self._path(record).unlink(missing_ok=True)
+            Path(self._path(record)).unlink(missing_ok=True)
 
     def sweep(self, known: Callable[[list[str]], set[str]], older_than: float) -> int:
         """Remove what no ledger row names.
@@ -208,7 +212,7 @@ class LocalStore:
 
     def file(self, record: PayloadRecord) -> Path | None:
         """Where the bytes lie as a file; None where they do not."""
-        return self._path(record)
+        return Path(self._path(record))
 
     def locations(self) -> Iterator[list[str]]:
         """Where payloads lie, whether or not a row names them, in batches. Raises PayloadError."""
@@ -233,7 +237,7 @@ class LocalStore:
         """
         self._prepare()
         with store_errors(self.root, "take a payload back"):
-            copying.bring(source, self._path(record), progress)
+            copying.bring(source, Path(self._path(record)), progress)
         return replace(record, fingerprint=None)
 
     @property
@@ -261,14 +265,14 @@ class LocalStore:
                 sync_folder(self.root.parent)
         self._prepared = True
 
-    def _path(self, record: PayloadRecord) -> Path:
+    def _path(self, record: PayloadRecord) -> str:
         if record.in_place:
-            return Path(record.location)
+            return record.location
         if record.location.startswith("/") or ".." in record.location.split("/"):
             raise PayloadError(f"the ledger names a payload outside the store: {record.location!r}")
-        return self.root / record.location
+        return os.path.join(self.root, record.location)
 
-    def _open_fd(self, record: PayloadRecord, path: Path) -> int:
+    def _open_fd(self, record: PayloadRecord, path: str) -> int:
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
         try:
             return os.open(path, flags if record.in_place else flags | os.O_NOFOLLOW)
@@ -279,15 +283,15 @@ class LocalStore:
                 ) from None
             raise self._missing(record, path, error) from None
 
-    def _status(self, record: PayloadRecord, path: Path) -> os.stat_result:
+    def _status(self, record: PayloadRecord, path: str) -> os.stat_result:
         try:
             return os.lstat(path)
         except OSError as error:
             raise self._missing(record, path, error) from None
 
-    def _missing(self, record: PayloadRecord, path: Path, error: OSError) -> Exception:
+    def _missing(self, record: PayloadRecord, path: str, error: OSError) -> Exception:
         if error.errno not in GONE:
-            return payload_error(error, self.root, f"open {path.name}")
+            return payload_error(error, self.root, f"open {os.path.basename(path)}")
         self.check()  # a share that is away is no lost payload
         return source_error(f"the payload {record.id} is gone from the store", in_place=False)
 
@@ -298,13 +302,16 @@ class LocalStore:
             self._same_size(status, record)
             return None
         current = fingerprint(status)
-        key = (record.location, record.digests["sha256"])
-        if current not in (record.fingerprint, self._verified.get(key)):
+        if not self._is_known(current, record):
             self._read_again(fd, record)
             if len(self._verified) >= _VERIFIED_MAX:
                 self._verified.clear()
-            self._verified[key] = current
+            self._verified[_content(record)] = current
         return status.st_mtime_ns
+
+    def _is_known(self, current: str, record: PayloadRecord) -> bool:
+        """Whether a file in place that looks like this has been read, and had the payload's bytes."""
+        return current == record.fingerprint or current == self._verified.get(_content(record))
 
     def _same_size(self, status: os.stat_result, record: PayloadRecord) -> None:
         size = as_stored(record).size
@@ -319,3 +326,7 @@ class LocalStore:
             inplace.same_bytes(fd, record)
         except SubmissionError as error:
             raise source_error(error.message, in_place=True) from None
+
+
+def _content(record: PayloadRecord) -> tuple[str, str]:
+    return record.location, record.digests["sha256"]

@@ -35,7 +35,7 @@ class PayloadFile(io.RawIOBase):
     """
 
     def __init__(
-        self, fd: int, *, size: int, path: Path, root: Path, in_place: bool, mtime_ns: int | None
+        self, fd: int, *, size: int, path: str, root: Path, in_place: bool, mtime_ns: int | None
     ) -> None:
         self._fd = fd
         self._size = size
@@ -85,7 +85,7 @@ class PayloadFile(io.RawIOBase):
         try:
             count = os.preadv(self._fd, [view], self._position)
         except OSError as error:
-            raise payload_error(error, self._root, f"read {self._path.name}") from None
+            raise payload_error(error, self._root, f"read {os.path.basename(self._path)}") from None
         if count == 0:
             raise source_error(
                 f"the payload {self._path} ends after {self._position} of {self._size} bytes",
