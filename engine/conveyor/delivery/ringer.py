@@ -32,8 +32,9 @@ LEASE_NAME = "dispatcher"
 LEASE = 10.0
 """Seconds after which another dispatcher takes over from one that says nothing."""
 
-PER_THREAD = 6
-"""Wake-ups on their way for each thread that works, at most."""
+PER_THREAD, BUNDLES = 6, 2
+"""Deliveries that are rung for and not claimed yet, for each thread that works, at most: so many, or so many
+bundles."""
 
 BUNDLE_SECONDS, BUNDLE_MOST = 0.25, 16
 """One wake-up stands for as many deliveries as a thread got through in so many seconds lately: short attempts
@@ -193,7 +194,8 @@ class Ringer:
             threads = sum(worker.threads for worker in serving)
             pace = self._claimed / (instant - self._window_at) / max(threads, 1)
             self._bundle = min(max(1, int(pace * BUNDLE_SECONDS)), BUNDLE_MOST)
-            self._window, self._window_at, self._claimed = PER_THREAD * threads, instant, 0
+            each = max(PER_THREAD, BUNDLES * self._bundle)
+            self._window, self._window_at, self._claimed = each * threads, instant, 0
         return self._window
 
     def _forget_claimed(self, now: int) -> None:
