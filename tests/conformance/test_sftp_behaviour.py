@@ -64,8 +64,13 @@ def refusal(server: SshServer, env: ConnectorEnv | None = None, **changes: Any) 
 
 @pytest.fixture
 def server(asyncssh_server: SshServer) -> Iterator[SshServer]:
+    _empty(asyncssh_server.root)  # other modules use it as well
     yield asyncssh_server
-    for path in sorted(asyncssh_server.root.rglob("*"), reverse=True):
+    _empty(asyncssh_server.root)
+
+
+def _empty(root: Path) -> None:
+    for path in sorted(root.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
 
 

@@ -203,10 +203,10 @@ def test_without_limits_no_statement_is_spent_on_them(
     kit.clock.advance(1)
     asked: list[str] = []
     monkeypatch.setattr(prepared, "_driver", lambda connection: Noting(connection, asked))
-    assert len(claim(kit, kit.want(limit=2))) == 2
+    assert len(claim(kit, kit.want(limit=2, cap=4))) == 2
     plain = list(asked)
     asked.clear()
-    assert len(claim(kit, kit.want(limit=2, flows=(TEN,)))) == 2
+    assert len(claim(kit, kit.want(limit=2, cap=6, flows=(TEN,)))) == 2
     assert plain
     assert not any("flow" in statement for statement in plain)
     limited = [statement for statement in asked if "flow" in statement]
