@@ -9,7 +9,9 @@ health of destinations) must take no more room.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -45,6 +47,15 @@ def everybody() -> list[int]:
         if name in ("python", "postgres") or name.startswith("python"):
             found.append(int(stat.parent.name))
     return found
+
+
+def spent_by(pids: Iterable[int]) -> dict[int, float]:
+    """CPU seconds of those processes that are still there: the server ends some of its own."""
+    spent = {}
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            spent[pid] = cpu_of(pid)
+    return spent
 
 
 def sizes(ledger: str) -> dict[str, float]:
@@ -85,15 +96,15 @@ def main() -> None:
                 for number in range(given.portions):
                     opened.ledger.health.pause(names, "not yet", opened.clock.now())
                     fill(opened, names, each // len(names))
-                    known = everybody()
-                    before, began = sum(map(cpu_of, known)), time.monotonic()
+                    before, began = spent_by(everybody()), time.monotonic()
                     waiting = given.waiting // len(names) * len(names)
                     opened.ledger.health.resume(names, opened.clock.now())
                     until(
                         lambda waiting=waiting: opened.ledger.deliveries.open_count() <= waiting,
                         1200, "all delivered", every=0.25,
                     )  # fmt: skip
-                    took, spent = time.monotonic() - began, sum(map(cpu_of, known)) - before
+                    took, after = time.monotonic() - began, spent_by(before)
+                    spent = sum(after[pid] - before[pid] for pid in after)
                     costs.append(spent / each)
                     size = sizes(ledger)
                     rows.append(
