@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -33,10 +33,23 @@ def walks(ground: Ground) -> None:
     explore(ground, walks=300, rules=40, phases=[Phase.generate], report_multiple_bugs=False)
 
 
+def built(ground: Ground, seed: int) -> closing[World]:
+    return closing(World(ground, rung=seed % 2 == 0, seed=seed))
+
+
+def seeded(walk: Callable[[Ground, int], None], seeds: int) -> Callable[[Ground], None]:
+    """The walk for each seed, one after the other."""
+
+    def walked(ground: Ground) -> None:
+        for seed in range(seeds):
+            walk(ground, seed)
+
+    return walked
+
+
 def sleeping_walk(ground: Ground, seed: int) -> None:
     """Two processes, each of which sleeps past its lease in the middle of an attempt."""
-    world = World(ground, rung=seed % 2 == 0, seed=seed)
-    try:
+    with built(ground, seed) as world:
         for _ in range(2):
             world.start()
             world.submit(("bucket", "hook"))
@@ -44,19 +57,11 @@ def sleeping_walk(ground: Ground, seed: int) -> None:
         for machine in list(world.machines):
             world.sleep_past_the_lease(machine, seed)
         world.checks.now()
-    finally:
-        world.close()
-
-
-def sleeping_walks(ground: Ground) -> None:
-    for seed in range(300):
-        sleeping_walk(ground, seed)
 
 
 def troubled_walk(ground: Ground, seed: int) -> None:
     """Requests are cut, deliveries are cancelled in the middle, and all comes to an end."""
-    world = World(ground, rung=seed % 2 == 0, seed=seed)
-    try:
+    with built(ground, seed) as world:
         world.start()
         world.submit(("bucket",))
         world.submit(("bucket",))
@@ -65,19 +70,11 @@ def troubled_walk(ground: Ground, seed: int) -> None:
         world.cancel("dlv_0001_bucket")
         world.settle(seed)
         world.checks.at_the_end()
-    finally:
-        world.close()
-
-
-def troubled_walks(ground: Ground) -> None:
-    for seed in range(100):
-        troubled_walk(ground, seed)
 
 
 def hurried_walk(ground: Ground, seed: int) -> None:
     """Work arrives while a failed attempt waits for its next one."""
-    world = World(ground, rung=seed % 2 == 0, seed=seed)
-    try:
+    with built(ground, seed) as world:
         world.start()
         world.submit(("bucket",))
         world.store.trials.add("cut", after=False, count=1)
@@ -85,13 +82,10 @@ def hurried_walk(ground: Ground, seed: int) -> None:
         world.submit(("bucket",))
         world.settle(seed)
         world.checks.at_the_end()
-    finally:
-        world.close()
 
 
-def hurried_walks(ground: Ground) -> None:
-    for seed in range(100):
-        hurried_walk(ground, seed)
+sleeping_walks, troubled_walks = seeded(sleeping_walk, 300), seeded(troubled_walk, 100)
+hurried_walks = seeded(hurried_walk, 100)
 
 
 def test_the_walks_of_this_module_break_nothing_by_themselves(ground: Ground) -> None:

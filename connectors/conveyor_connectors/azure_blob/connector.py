@@ -19,6 +19,7 @@ from conveyor.contract import (
     State,
     Target,
 )
+from conveyor.kit.naming import saved_path
 from conveyor_connectors.azure_blob.blob import SHA256, Head, Stored
 from conveyor_connectors.azure_blob.blocks import Upload
 from conveyor_connectors.azure_blob.checking import check
@@ -62,8 +63,7 @@ class AzureBlobConnector:
         """Whether an earlier attempt of this delivery arrived."""
         with self._guard("look for the blob"):
             container = self._open()
-            saved = context.state.get("path")
-            path = saved if isinstance(saved, str) else target.path
+            path = saved_path(context) or target.path
             try:
                 head = container.head(path, context)
             except DeliveryError as error:

@@ -44,7 +44,7 @@ class PolicedAdapter(sessions.PolicedAdapter):
                 request.method or "GET",
                 request.url or "",
                 request.body,
-                dict(request.headers.items()),
+                request.headers,
                 connect=connect,
                 read=read,
             )

@@ -17,6 +17,7 @@ from conveyor.contract import (
 )
 from conveyor.kit.errors import guarded
 from conveyor.kit.folders import Folders
+from conveyor.kit.naming import saved_path
 from conveyor_connectors.google_drive.checking import check
 from conveyor_connectors.google_drive.client import Client
 from conveyor_connectors.google_drive.errors import FOLDER, classify
@@ -55,8 +56,7 @@ class GoogleDriveConnector:
         with guarded("look for the file", classify):
             service = self._service(context)
             placer = self._placer(service)
-            saved = context.state.get("path")
-            path = saved if isinstance(saved, str) else target.path
+            path = saved_path(context) or target.path
             if (made := placer.earlier(parcel, context)) is not None:
                 return Found(FoundKind.MINE, placer.receipt(made, parcel, path, target))
             name = path.rpartition("/")[2]

@@ -17,6 +17,7 @@ from conveyor.contract import (
 )
 from conveyor.kit.errors import from_transport, guarded
 from conveyor.kit.folders import Folders
+from conveyor.kit.naming import saved_path
 from conveyor_connectors.onedrive.checking import check
 from conveyor_connectors.onedrive.drive import Drive, FolderIds, Stored, missing
 from conveyor_connectors.onedrive.graph import Graph, Wire
@@ -53,8 +54,7 @@ class OneDriveConnector:
         with guarded("look for the file", from_transport):
             drive = self._drive(context)
             placer = self._placer(drive)
-            saved = context.state.get("path")
-            path = saved if isinstance(saved, str) else target.path
+            path = saved_path(context) or target.path
             name = path.rpartition("/")[2]
             there = self._folders_by(drive).look(
                 placer.parents(target), lambda folder: drive.look(folder, name)

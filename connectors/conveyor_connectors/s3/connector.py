@@ -19,6 +19,7 @@ from conveyor.contract import (
     State,
     Target,
 )
+from conveyor.kit.naming import saved_path
 from conveyor_connectors.s3.checking import check
 from conveyor_connectors.s3.client import CLIENTS, acquire
 from conveyor_connectors.s3.errors import classify
@@ -63,8 +64,7 @@ class S3Connector:
         """Whether an earlier attempt of this delivery arrived."""
         with self._guard("look for the object"):
             placer = self._open()
-            saved = context.state.get("path")
-            key = saved if isinstance(saved, str) else target.path
+            key = saved_path(context) or target.path
             try:
                 head = self._require().head(key, context)
             except DeliveryError as error:

@@ -39,9 +39,8 @@ class Adapter(sessions.PolicedAdapter):
             urllib3.exceptions.HTTPError: no answer.
             NetworkRefused: the policy forbids the address.
         """
-        headers = dict(request.headers.items())
         answer = send_once(
-            self.pools, str(request.method), str(request.url), request.body, headers,
+            self.pools, str(request.method), str(request.url), request.body, request.headers,
             connect=timeout, read=timeout,
         )  # fmt: skip
         return self.build_response(request, answer)

@@ -30,8 +30,8 @@ def candidates(parcel: Parcel, target: Target, context: AttemptContext, rules: N
     if target.conflict is not ConflictPolicy.RENAME:
         yield target.path
         return
-    saved = context.state.get("path")
-    if isinstance(saved, str):
+    saved = saved_path(context)
+    if saved is not None:
         yield saved
     for number in range(NUMBERED):
         if (path := numbered(target, number, rules)) != saved:
@@ -68,10 +68,16 @@ def tried_before(target: Target, context: AttemptContext) -> str | None:
     The target's own path need not have been saved: whatever has these bytes and this time there, and is found
     by a second attempt, is what the first one left. Under ``overwrite`` no path is anybody's own.
     """
-    saved = context.state.get("path")
-    if isinstance(saved, str):
+    saved = saved_path(context)
+    if saved is not None:
         return saved
     return target.path if context.attempt > 1 and target.conflict is not ConflictPolicy.OVERWRITE else None
+
+
+def saved_path(context: AttemptContext) -> str | None:
+    """What :func:`saved_candidates` saved last; None where it did not."""
+    saved = context.state.get("path")
+    return saved if isinstance(saved, str) else None
 
 
 def sound_segments(target: Target, rules: NameRules) -> Iterator[str]:

@@ -135,7 +135,7 @@ def send_once(
         method,
         url,
         body=body,
-        headers=headers,
+        headers=dict(headers.items()),  # urllib3 looks at them often, which a class in Python makes dear
         preload_content=False,
         decode_content=False,
         timeout=Timeout(connect=min(CONNECT_TIMEOUT, connect or CONNECT_TIMEOUT), read=read or READ_TIMEOUT),

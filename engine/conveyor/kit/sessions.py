@@ -115,7 +115,7 @@ class PolicedAdapter(HTTPAdapter):
                 request.method or "GET",
                 request.url or "",
                 request.body,
-                dict(request.headers.items()),
+                request.headers,
                 connect=connect,
                 read=read,
             )

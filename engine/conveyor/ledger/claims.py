@@ -245,7 +245,8 @@ class Claims:
         """
         ids = sorted({want.destination for want in wanted})
         with self._database.write(quiet=True) as connection:
-            asked = [_question(connection, want, want.limit, now) for want in wanted]
+            rooms = [(want, want.limit, False) for want in wanted]
+            asked = _questions(connection, rooms, now)
             registered, found, running, *answers = ask_together(
                 connection,
                 [
@@ -261,12 +262,7 @@ class Claims:
             for want in wanted:
                 leased[want.destination] = leased.get(want.destination, 0) + want.limit
             _expect_room(wanted, known_from(found), leased)
-            taken = [
-                claim
-                for want, (_, values), rows_ in zip(wanted, asked, answers, strict=True)
-                for claim in _taken(_ordered(want, values, rows_), want, False, now, None)
-            ]
-            if taken:
+            if taken := _claims(rooms, asked, answers, now):
                 names = sorted({claim.destination for claim in taken})
                 *_, locked, _, counted = together(
                     connection,
@@ -366,6 +362,12 @@ def _meters(
     return flow.Meters(flows, stored, running, now, paced)
 
 
+def _questions(
+    connection: sa.Connection, rooms: Sequence[_Room], now: int
+) -> list[tuple[Prepared, dict[str, Any]]]:
+    return [_question(connection, want, room, now) for want, room, _ in rooms]
+
+
 def _question(
     connection: sa.Connection, want: Wanted, room: int, now: int
 ) -> tuple[Prepared, dict[str, Any]]:
@@ -383,9 +385,19 @@ def _take(
     connection: sa.Connection, rooms: Sequence[_Room], now: int, meters: flow.Meters | None = None
 ) -> list[Claimed]:
     """Take from these destinations, asking for all of them together."""
-    asked = [_question(connection, want, room, now) for want, room, _ in rooms]
+    asked = _questions(connection, rooms, now)
+    return _claims(rooms, asked, ask_together(connection, asked), now, meters)
+
+
+def _claims(
+    rooms: Sequence[_Room],
+    asked: Sequence[tuple[Prepared, Mapping[str, Any]]],
+    answers: Sequence[Sequence[Sequence[Any]]],
+    now: int,
+    meters: flow.Meters | None = None,
+) -> list[Claimed]:
+    """The claims of what was asked for and answered."""
     taken: list[Claimed] = []
-    answers = ask_together(connection, asked)
     for (want, _, probe), (_, values), found in zip(rooms, asked, answers, strict=True):
         taken.extend(_taken(_ordered(want, values, found), want, probe, now, meters))
     return taken

@@ -15,6 +15,7 @@ from conveyor.contract import (
     Target,
 )
 from conveyor.kit.errors import guarded
+from conveyor.kit.naming import saved_path
 from conveyor.kit.shared import Shared
 from conveyor_gcs.checking import check
 from conveyor_gcs.client import CLIENTS, Client, acquire
@@ -46,8 +47,7 @@ class GcsConnector:
         """Whether an earlier attempt of this delivery arrived."""
         with guarded("look for the object", classify):
             placer = self._placer()
-            saved = context.state.get("path")
-            path = saved if isinstance(saved, str) else target.path
+            path = saved_path(context) or target.path
             try:
                 there = self._bucket().head(placer.name(path), context)
             except DeliveryError as error:
