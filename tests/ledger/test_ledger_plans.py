@@ -157,3 +157,21 @@ def test_listings_read_an_index_in_order(explain: Any, wanted: Filter, index: st
     assert any(index in step for step in plan), plan
     if not wanted.ids and not wanted.sessions:
         assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+@pytest.mark.server
+def test_a_burst_after_a_quiet_time_is_claimed_in_the_order_of_its_index(kit: Any) -> None:
+    if kit.url.startswith("sqlite"):
+        pytest.skip("it looks at no statistics")
+    kit.ledger.submissions.submit([kit.submission("a") for _ in range(2_000)])
+    with kit.ledger.database.write() as connection:
+        connection.exec_driver_sql(
+            "UPDATE deliveries SET status = 'delivered', next_attempt_at = NULL, finished_at = 1"
+        )
+        connection.exec_driver_sql("ANALYZE")  # nothing is pending, say the statistics
+    kit.ledger.submissions.submit([kit.submission("a") for _ in range(500)])
+    with kit.ledger.database.read() as connection:
+        text, ready = claims._TAKE.ready(connection.dialect, {"now": kit.now, "destination": "a", "room": 16})
+        plan = "".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {text}", ready))
+    assert "ix_deliveries_due" in plan, plan
+    assert "Sort" not in plan, plan

@@ -21,7 +21,7 @@ from conveyor.ledger.records import (
     Tally,
 )
 from conveyor.ledger.schema import attempts, deliveries, jobs, payloads
-from conveyor.ledger.transitions import Move, is_, move
+from conveyor.ledger.transitions import Move, is_, may_expire, move
 
 _D = deliveries.c
 _BY_AGE = (_D.created_at, _D.id)
@@ -40,7 +40,7 @@ _ATTEMPTS = (
 )
 _EXPIRED = (
     sa.select(_D.id, _D.fence, _D.destination, _D.state)
-    .where(is_(Status.PENDING), _D.expires_at <= sa.bindparam("now"))
+    .where(*may_expire(), _D.expires_at <= sa.bindparam("now"))
     .order_by(_D.expires_at)
     .limit(sa.bindparam("room"))
     .with_for_update(skip_locked=True)
@@ -53,7 +53,7 @@ _EXPIRE = move(Move.EXPIRE).values(
         (_D.last_error.is_(None), _MESSAGE), else_=_MESSAGE + "; before that: " + _D.last_error
     ),
 )
-_NEXT_EXPIRY = sa.select(sa.func.min(_D.expires_at)).where(is_(Status.PENDING))
+_NEXT_EXPIRY = sa.select(sa.func.min(_D.expires_at)).where(*may_expire())
 _COUNTS = [sa.select(sa.func.count()).where(is_(status)).scalar_subquery() for status in sorted(OPEN)]
 _OPEN = sa.select(sum(_COUNTS[1:], _COUNTS[0]))
 """One statement, one moment: what is claimed between two of them would be counted by neither."""

@@ -16,7 +16,7 @@ from conveyor.clock import SECOND
 from conveyor.ledger.database import Database
 from conveyor.ledger.records import AttemptOutcome, Status
 from conveyor.ledger.schema import attempts, cleanups, deliveries, payloads, workers
-from conveyor.ledger.transitions import is_
+from conveyor.ledger.transitions import is_, may_expire
 
 MOST = 100_000
 """Due deliveries of one destination are counted up to here."""
@@ -80,7 +80,7 @@ _STUCK: Mapping[str, sa.Select[Any]] = {
     ),
     "expiry": sa.select(sa.func.count())
     .select_from(deliveries)
-    .where(is_(Status.PENDING), _D.expires_at < sa.bindparam("slack")),
+    .where(*may_expire(), _D.expires_at < sa.bindparam("slack")),
     "payload": sa.select(sa.func.count())
     .select_from(payloads)
     .where(payloads.c.state == sa.literal_column("'removing'")),

@@ -66,6 +66,11 @@ def in_(statuses: frozenset[Status]) -> sa.ColumnElement[bool]:
     return sa.or_(*(is_(status) for status in sorted(statuses)))
 
 
+def may_expire() -> tuple[sa.ColumnElement[bool], ...]:
+    """Pending, in the words of the index by ``expires_at``; it serves no other question."""
+    return is_(Status.PENDING), deliveries.c.expires_at > sa.literal_column("0")
+
+
 def stands_at(*statuses: Status) -> sa.ColumnElement[bool]:
     """As :func:`in_`, for rows that are found by their id alone.
 
