@@ -73,6 +73,15 @@ class TableBroker(Broker):
         self.may_claim = may_claim
         self.log = log
 
+    def hand_out(self, claims: list[Claimed]) -> list[Claimed]:
+        """Put claims into the inbox; returns those that threads are to be woken for.
+
+        That is one for each thread at most: a thread that is through with one goes on with what waits.
+        """
+        for claim in claims:
+            self.inbox.add(claim)
+        return claims[: self.inbox.threads]
+
     def declare_queue(self, queue_name: str) -> None:
         """Declare the queue. There is no delay queue: due times live in the table."""
         if queue_name not in self.queues:
@@ -131,9 +140,7 @@ class _TableConsumer(Consumer):
             self._broker.log.warning("ledger away: claiming nothing", error=error.message)
             time.sleep(LEDGER_PAUSE)
             return []
-        for claim in claims:
-            self._broker.inbox.add(claim)
-        return claims
+        return self._broker.hand_out(claims)
 
     def ack(self, message: MessageProxy) -> None:
         """Nothing: the outcome is in the ledger."""

@@ -50,7 +50,7 @@ class Engine:
         self._ringer: Ringer | None = None
         self._listening: Loop | None = None
         queue, self.broker = self._brokers()
-        Actor(parts.work, broker=self.broker, actor_name=ACTOR, queue_name=queue, priority=0, options={})
+        Actor(parts.serve, broker=self.broker, actor_name=ACTOR, queue_name=queue, priority=0, options={})
         self._worker: Worker | None = None
         parts.reinforce = self._reinforce
 

@@ -9,7 +9,7 @@ from conveyor.ledger.records import Claimed
 
 
 class Inbox:
-    """Hands each claim to one thread, by delivery id, and knows how much room there is.
+    """Hands each claim to one thread, and knows how much room there is.
 
     Args:
         threads: Threads that work at the same time.
@@ -50,6 +50,12 @@ class Inbox:
         with self._lock:
             return self._claims.pop(delivery_id, None)
 
+    def next(self) -> Claimed | None:
+        """The claim that has waited longest; None when none waits."""
+        with self._lock:
+            first = next(iter(self._claims), None)
+            return None if first is None else self._claims.pop(first)
+
     def done(self, seconds: float) -> bool:
         """A claim taken has ended after ``seconds`` of work; whether it is time to claim again."""
         with self._lock:
@@ -85,7 +91,7 @@ class Inbox:
             return self._threads + self._stalled
 
     def _room(self) -> int:
-        threads = self._threads - self._written_off + self._stalled
+        threads = self._working()
         ahead = self._threads * int(
             self.AHEAD_SECONDS / max(self._mean, self.AHEAD_SECONDS / self.AHEAD_MOST)
         )
@@ -103,6 +109,15 @@ class Inbox:
         """A thread that had been written off has come back."""
         with self._lock:
             self._written_off -= 1
+
+    @property
+    def threads(self) -> int:
+        """How many threads may work at the same time now."""
+        with self._lock:
+            return self._working()
+
+    def _working(self) -> int:
+        return self._threads - self._written_off + self._stalled
 
     @property
     def lost_threads(self) -> int:

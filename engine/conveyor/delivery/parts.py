@@ -231,8 +231,19 @@ class Parts:
     def work(self, delivery_id: str) -> None:
         """Work on the claim behind a wake-up; a stale wake-up is nothing."""
         claim = self.inbox.take(delivery_id)
-        if claim is None:
-            return
+        if claim is not None:
+            self._work_on(claim)
+
+    def serve(self, delivery_id: str) -> None:
+        """The same for a thread of dramatiq's, which goes on with what waits in the inbox.
+
+        To hand each claim to another thread through a queue costs as much as a short attempt.
+        """
+        self.work(delivery_id)
+        while (claim := self.inbox.next()) is not None:
+            self._work_on(claim)
+
+    def _work_on(self, claim: Claimed) -> None:
         began = self.clock.monotonic()
         if self._carry_out(claim):
             if self.inbox.done(self.clock.monotonic() - began):

@@ -229,13 +229,12 @@ class _RungConsumer(Consumer):
             # They are rung for again; the ledger's absence is no reason to keep them from others.
             table.log.warning("ledger away: claiming nothing", error=error.message)
             claims = []
-        for claim in claims:
-            table.inbox.add(claim)
+        woken = table.hand_out(claims)
         for wakeup in wakeups:
             # One that cannot be acknowledged comes again, and finds nothing to claim.
             with suppress(Exception):
                 self._inner.ack(wakeup)
-        return claims
+        return woken
 
     def ack(self, message: MessageProxy) -> None:
         """Nothing: it was acknowledged with the claim."""
