@@ -7,6 +7,7 @@ at which nothing succeeds for days, in spite of many attempts, is deactivated: a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conveyor.clock import micros
@@ -59,15 +60,24 @@ class Recent:
     earlier_failed: int = 0
     earlier_served: int = 0
 
-    def counted(self, failed: bool, at: int, window: float) -> Recent:
-        """With one more attempt, which ended at ``at``."""
+    def counted(self, failed: bool, at: int, window: float, times: int = 1) -> Recent:
+        """With one more attempt, or so many, which ended at ``at``."""
         half = micros(window) // 2
         begun, now = self.begun, (self.failed, self.served)
         earlier = (self.earlier_failed, self.earlier_served)
         if at >= begun + half:
             earlier = now if at < begun + 2 * half else (0, 0)
             begun, now = at, (0, 0)
-        return Recent(begun, now[0] + failed, now[1] + (not failed), *earlier)
+        return Recent(begun, now[0] + failed * times, now[1] + (not failed) * times, *earlier)
+
+    def served_at(self, ends: Sequence[int], window: float) -> Recent:
+        """With successes that ended then, in their order."""
+        after = self.counted(False, ends[0], window)
+        if ends[-1] < after.begun + micros(window) // 2:
+            return after.counted(False, ends[-1], window, len(ends) - 1)
+        for at in ends[1:]:
+            after = after.counted(False, at, window)
+        return after
 
     def opens(self, policy: BreakerPolicy) -> tuple[int, int] | None:
         """How many of how many attempts have failed, if that opens the breaker.

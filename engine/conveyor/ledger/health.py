@@ -198,9 +198,18 @@ def ensure(connection: sa.Connection, ids: Collection[str]) -> None:
     insert_missing(connection, health, [{"destination": name} for name in ids])
 
 
-def lock(connection: sa.Connection, ids: Collection[str]) -> dict[str, HealthRecord]:
-    """Lock the health rows of destinations, in one order for all, making those that are missing."""
-    found = LOCK.rows(connection, {"ids": sorted(ids)})
+def lock(
+    connection: sa.Connection, ids: Collection[str], found: Sequence[Sequence[Any]] | None = None
+) -> dict[str, HealthRecord]:
+    """Lock the health rows of destinations, in one order for all, making those that are missing.
+
+    Args:
+        connection: Within a transaction.
+        ids: The destinations.
+        found: What :data:`LOCK` has answered for them, where it has been asked already.
+    """
+    if found is None:
+        found = LOCK.rows(connection, {"ids": sorted(ids)})
     if len(found) < len(set(ids)):
         known = {row[0] for row in found}
         ensure(connection, sorted(set(ids) - known))

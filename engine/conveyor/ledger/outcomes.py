@@ -8,14 +8,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from conveyor.breaker import NOTHING, is_failure, probe_delay
+from conveyor.breaker import NOTHING, UNBROKEN, is_failure, probe_delay
 from conveyor.clock import SECOND
 from conveyor.errors import LedgerError
 from conveyor.ledger import rows
 from conveyor.ledger.cleanups import enqueue
 from conveyor.ledger.database import Database
-from conveyor.ledger.health import lock
-from conveyor.ledger.prepared import Prepared, among, run_together
+from conveyor.ledger.health import LOCK, lock
+from conveyor.ledger.prepared import Prepared, Values, among, together
 from conveyor.ledger.records import AttemptOutcome, AttemptReport, Block, BlockReason, Health, Status
 from conveyor.ledger.schema import attempts, deliveries, health
 from conveyor.ledger.transitions import Move, move, stands_at
@@ -130,18 +130,31 @@ class Outcomes:
             mine = [r for r in reports if r.delivery_id in held and held[r.delivery_id][1] == r.fence]
             if not mine:
                 return []
+            certain = [report for report in mine if not _speaks_against(report)]
             # All processes queue for the lock of a destination's health: it is taken as late as can be.
-            if certain := [report for report in mine if not _speaks_against(report)]:
-                _write(connection, certain, held, now)
-            counted = _set_health(connection, mine, held, now)
+            found = _write(connection, certain, held, now, then=(LOCK, {"ids": _concerned(mine)}))
+            known = lock(connection, _concerned(mine), found)
+            counted = _set_health(connection, mine, held, known, now)
             if failures := [report for report in counted if _speaks_against(report)]:
                 _write(connection, failures, held, now)
         return counted
 
 
+def _concerned(mine: Sequence[AttemptReport]) -> list[str]:
+    """The destinations whose health the reports may change, in the order of their locks."""
+    others = {name for report in mine if report.block is not None for name, _ in report.shared_with}
+    return sorted(others.union(report.destination for report in mine))
+
+
 def _write(
-    connection: sa.Connection, mine: Sequence[AttemptReport], held: Mapping[str, Sequence[Any]], now: int
-) -> None:
+    connection: sa.Connection,
+    mine: Sequence[AttemptReport],
+    held: Mapping[str, Sequence[Any]],
+    now: int,
+    *,
+    then: tuple[Prepared, Values] | None = None,
+) -> Sequence[Sequence[Any]]:
+    """Write what became of deliveries and attempts, then ask; returns the answer."""
     enqueue(
         connection,
         [
@@ -151,14 +164,21 @@ def _write(
         ],
         now,
     )
-    moves = [
-        (statement, [_delivery_row(report, now) for report in mine if report.status is status])
+    steps: list[tuple[Prepared, Any]] = [
+        (statement, changed)
         for status, statement in _MOVES.items()
+        if (changed := [_delivery_row(report, now) for report in mine if report.status is status])
     ]
-    moves = [(statement, values) for statement, values in moves if values]
-    *moved, _ = run_together(connection, [*moves, (_END_ATTEMPT, [_attempt_row(report) for report in mine])])
-    if sum(moved) != len(mine):
+    moves = len(steps)
+    if mine:
+        steps.append((_END_ATTEMPT, [_attempt_row(report) for report in mine]))
+    if then is not None:
+        steps.append(then)
+    answers = together(connection, steps)
+    if sum(answer.rowcount for answer in answers[:moves]) != len(mine):
         raise LedgerError("an outcome did not fit the delivery's status", cure="report this: it is a defect")
+    found: Sequence[Sequence[Any]] = answers[-1].fetchall() if then is not None else ()
+    return found
 
 
 def _delivery_row(report: AttemptReport, now: int) -> dict[str, Any]:
@@ -204,7 +224,11 @@ def _attempt_row(report: AttemptReport) -> dict[str, Any]:
 
 
 def _set_health(
-    connection: sa.Connection, mine: Sequence[AttemptReport], held: Mapping[str, Sequence[Any]], now: int
+    connection: sa.Connection,
+    mine: Sequence[AttemptReport],
+    held: Mapping[str, Sequence[Any]],
+    known: Mapping[str, Health],
+    now: int,
 ) -> list[AttemptReport]:
     """Write what the reports say of their destinations; returns them as they count after that."""
     by_destination: dict[str, list[AttemptReport]] = {}
@@ -214,11 +238,14 @@ def _set_health(
         if report.block is not None:
             for name, revision in report.shared_with:
                 shared.setdefault(name, []).append((report.block, revision))
-    known = lock(connection, list({**by_destination, **shared}))
     values, counted = [], []
     for name in sorted(known):
         before = after = known[name]
-        for report in by_destination.get(name, ()):
+        reports = by_destination.get(name, [])
+        plain = 0 if before.block else _plain(reports, held)
+        after = succeeded(after, reports[:plain])
+        counted += reports[:plain]
+        for report in reports[plain:]:
             row = held[report.delivery_id]
             after = applied(
                 after, report, probe=bool(row[2]), revision=row[4], now=now, replayed=row[5] is not None
@@ -231,6 +258,30 @@ def _set_health(
     if values:
         _SET_HEALTH.run_each(connection, values)
     return counted
+
+
+def _plain(reports: Sequence[AttemptReport], held: Mapping[str, Sequence[Any]]) -> int:
+    """How many of them, from the first one on, are successes under the same rules, none replayed in bulk."""
+    count = 0
+    for report in reports:
+        if report.status is not Status.DELIVERED or not report.clears_block:
+            break
+        if report.breaker != reports[0].breaker or held[report.delivery_id][5] is not None:
+            break
+        count += 1
+    return count
+
+
+def succeeded(known: Health, reports: Sequence[AttemptReport]) -> Health:
+    """What :func:`applied` makes of successes at a destination that nothing blocks. Pure."""
+    if not reports:
+        return known
+    ends = [report.finished_at for report in reports]
+    after = replace(known, last_delivered_at=max(known.last_delivered_at or 0, ends[-1]))
+    policy = reports[0].breaker
+    if policy is None:
+        return after
+    return replace(after, recent=known.recent.served_at(ends, policy.window), streak=UNBROKEN)
 
 
 def applied(
