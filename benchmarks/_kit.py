@@ -165,6 +165,17 @@ def until(condition: Callable[[], object], seconds: float, what: str, every: flo
         time.sleep(every)
 
 
+def delivered(opened: Installation, waiting: int = 0) -> bool:
+    """Whether all is delivered but ``waiting`` that are not due.
+
+    As long as anything is due it reads a row of each destination: to count takes CPU from what is measured.
+    """
+    now = opened.clock.now()
+    if any(due.next_attempt_at <= now for due in opened.ledger.claims.due(now)):
+        return False
+    return opened.ledger.deliveries.open_count() <= waiting
+
+
 def submissions(
     opened: Installation, names: Sequence[str], jobs: int, *, due_in: int = 0, batch: int = 1000
 ) -> Iterator[list[Submission]]:

@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from benchmarks._kit import fill, goal, installation, table, title, until, workplace, write_config
+from benchmarks._kit import delivered, fill, goal, installation, table, title, until, workplace, write_config
 
 GOALS = {"PostgreSQL alone": 3_000, "Redis": 1_500, "RabbitMQ": 1_500}
 KEY = "YmVuY2htYXJrcy1iZW5jaG1hcmtzLWJlbmNobWFya3M="
@@ -141,7 +141,7 @@ def ours(ledger: str, broker: str, options: argparse.Namespace) -> float:
                 count = opened.ledger.deliveries.open_count()
                 began = time.monotonic()
                 opened.ledger.health.resume(names, opened.clock.now())
-                until(lambda: not opened.ledger.deliveries.open_count(), 600, "all delivered", every=0.05)
+                until(lambda: delivered(opened), 600, "all delivered", every=0.05)
                 took = time.monotonic() - began
     return count / took
 

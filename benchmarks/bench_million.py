@@ -12,12 +12,14 @@ import argparse
 import contextlib
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
 from benchmarks._kit import (
     HOUR,
     cpu_of,
+    delivered,
     fill,
     goal,
     installation,
@@ -99,10 +101,7 @@ def main() -> None:
                     before, began = spent_by(everybody()), time.monotonic()
                     waiting = given.waiting // len(names) * len(names)
                     opened.ledger.health.resume(names, opened.clock.now())
-                    until(
-                        lambda waiting=waiting: opened.ledger.deliveries.open_count() <= waiting,
-                        1200, "all delivered", every=0.25,
-                    )  # fmt: skip
+                    until(partial(delivered, opened, waiting), 1200, "all delivered", every=0.25)
                     took, after = time.monotonic() - began, spent_by(before)
                     spent = sum(after[pid] - before[pid] for pid in after)
                     costs.append(spent / each)

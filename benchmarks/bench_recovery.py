@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._kit import (
+    delivered,
     fill,
     goal,
     installation,
@@ -100,7 +101,7 @@ def lateness(ledger: str, count: int) -> list[float]:
             for _ in range(count):
                 fill(opened, ["there"], 1)
                 time.sleep(0.02)
-            until(lambda: not opened.ledger.deliveries.open_count(), 120, "all delivered", every=0.1)
+            until(lambda: delivered(opened), 120, "all delivered", every=0.1)
             found = [
                 (after.started_at - before.next_attempt_at) / SECOND
                 for each in attempts(opened)
