@@ -131,7 +131,8 @@ def test_a_server_without_statistics_finds_it_by_its_id_too(kit: Any) -> None:
             names = re.findall(r"%\((\w+)\)s", moves.text(connection.dialect))
             row = {name: name == "b_look" if name in ("b_look", "b_probe") else 1 for name in names}
             text = prepared._joined(moves.text(connection.dialect), row)
-            plan = "".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {text}", {"rows": "[]"}))
+            arrays = prepared._columns([row])
+            plan = "".join(step[0] for step in connection.exec_driver_sql(f"EXPLAIN {text}", arrays))
             assert "pk_deliveries" in plan, plan
             assert "ix_deliveries" not in plan, plan
         text = str(claims._DUE.compile(dialect=connection.dialect))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from conveyor.ledger.prepared import Prepared
+from conveyor.ledger.prepared import Prepared, among
 from conveyor.ledger.schema import health
 
 _INSERT = Prepared(
@@ -42,3 +44,35 @@ def test_a_question_sees_what_was_committed_before_it(kit: Any) -> None:
         with database.write() as connection:
             _INSERT.changed(connection, {"name": name, "at": round_})
         assert database.first(_READ, {"name": name})[0] == round_ + 1
+
+
+_NOTE = Prepared(
+    sa.update(health)
+    .where(health.c.destination == sa.bindparam("name"))
+    .values(pause_note=sa.bindparam("note", type_=sa.Text), block_step=sa.bindparam("step"))
+)
+_NOTES = Prepared(
+    sa.select(health.c.destination, health.c.pause_note, health.c.block_step).where(
+        among(health.c.destination, "names")
+    )
+)
+_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+
+
+@given(
+    notes=st.dictionaries(
+        _texts, st.none() | _texts | st.sampled_from(["NULL", "{}", '"', "\\", "a,b"]), min_size=2
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_comes_back_from_rows_that_travelled_together(
+    kit: Any, notes: dict[str, str | None]
+) -> None:
+    with kit.ledger.database.write() as connection:
+        connection.execute(sa.delete(health))
+        _INSERT.run_each(connection, [{"name": name, "at": 1} for name in notes])
+        rows = [{"name": name, "note": note, "step": 7} for name, note in notes.items()]
+        assert _NOTE.run_each(connection, rows) == len(notes)
+        found = _NOTES.rows(connection, {"names": list(notes)})
+    assert {row[0]: row[1] for row in found} == notes
+    assert {row[2] for row in found} == {7}
