@@ -18,7 +18,7 @@ import structlog
 from cli.commandline import Ended
 from typer.main import get_command
 
-from conveyor.cli.app import _register, app, run
+from conveyor.cli.app import run
 from conveyor.config import load
 from conveyor.testing.scripted import Script, forget_scripts, script
 from conveyor.testing.simulation import Simulation, destination
@@ -85,9 +85,6 @@ def operator_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ope
     monkeypatch.setattr("conveyor.installation.SystemClock", lambda: line.simulation.clock)
     monkeypatch.setattr(sys, "argv", sys.argv)
     # The verbs are made once: that takes longer than most of them run.
-    if not app.registered_commands:
-        _register()
-    monkeypatch.setattr("conveyor.cli.app._register", lambda: None)
     monkeypatch.setattr("typer.main.get_command", made)
     try:
         yield line

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 from cli.commandline import CommandLine
 from cli.operator_line import OperatorLine
-from typer.main import get_command
+from typer.main import get_group
 
-from conveyor.cli import verbs
+from conveyor.cli.verbs import FILES, VERBS, _commands
 
 
 @pytest.fixture
@@ -142,13 +145,44 @@ def test_version_names_what_a_report_needs(operator: OperatorLine) -> None:
 # --- from outside ----------------------------------------------------------------------------------------
 
 
-def all_verbs() -> tuple[str, ...]:
-    fresh = typer.Typer()
-    verbs.register(fresh)
-    return tuple(get_command(fresh).commands)  # type: ignore[attr-defined]
+@pytest.mark.parametrize("file", FILES)
+def test_each_file_has_the_verbs_that_it_is_said_to_have(file: str) -> None:
+    app = typer.Typer()
+    importlib.import_module(f"conveyor.cli.verbs.{file}").register(app)
+    assert tuple(get_group(app).commands) == FILES[file]
 
 
-VERBS = all_verbs()
+def test_a_verb_imports_no_other_verbs_file(operator: OperatorLine) -> None:
+    code = """
+import sys
+sys.argv = ["conveyor", "version"]
+from conveyor.cli.app import run
+try:
+    run()
+except SystemExit as end:
+    assert not end.code, end.code
+print("VERBS", *(name for name in sys.modules if name.startswith("conveyor.cli.verbs.")))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rpartition("VERBS ")[2].split() == ["conveyor.cli.verbs.upkeep"]
+
+
+def test_a_verb_that_is_none_gets_the_nearest(operator: OperatorLine) -> None:
+    ended = operator("statsu")
+    assert ended.code == 2
+    assert "Did you mean 'status'" in ended.err
+
+
+def help_of(commands: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, command in commands.items():
+        yield name, command.get_short_help_str(200)
+        yield from help_of(getattr(command, "commands", {}))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_each_verb_says_in_a_line_what_it_does(file: str) -> None:
+    for name, line in help_of(_commands(file)):
+        assert len(line) > 15, name
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -30,7 +30,6 @@ def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def understood(words: list[str]) -> None:
     """The command line knows the verb and each of its options."""
-    cli._register()
     said = CliRunner().invoke(cli.app, [*words, "--help"])
     assert said.exit_code == 0, said.output
     for option in (word for word in words if word.startswith("--")):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from conveyor.cli import session
+from conveyor.cli.verbs import Verbs
 from conveyor.errors import ConveyorError, Exit
 from conveyor.version import __version__
 
@@ -21,6 +21,7 @@ EPILOG = (
 
 app = typer.Typer(
     name="conveyor",
+    cls=Verbs,
     help="Delivers files, verified, to every place that your customers chose: webhook, S3, SFTP and more.",
     epilog=EPILOG,
     no_args_is_help=True,
@@ -63,27 +64,8 @@ def root(
     context.obj = session.Session(config=config, log_level=log_level, log_json=log_json)
 
 
-def _register() -> None:
-    """Import the verbs; each module adds its own to the app. None of them imports anything heavy."""
-    from conveyor.cli import verbs
-
-    verbs.register(app)
-    _reflow(app)
-
-
-def _reflow(verbs: typer.Typer) -> None:
-    """Have the terminal's width break the lines of help texts, not the width of the source."""
-    for command in verbs.registered_commands:
-        parts = (command.help or "").strip().split("\n\n")
-        command.help = "\n\n".join(re.sub(r"\n(?=\w|[(`-])", " ", part) for part in parts)
-    for group in verbs.registered_groups:
-        if group.typer_instance is not None:
-            _reflow(group.typer_instance)
-
-
 def run() -> None:
     """Run the command line and leave with its exit code."""
-    _register()
     try:
         code = app(standalone_mode=False)
     except ConveyorError as error:
