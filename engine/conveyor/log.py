@@ -46,6 +46,11 @@ def _hide(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutabl
     return event
 
 
+_wanted: tuple[bool, int] | None = None
+"""What :func:`configure` was told last and no logger was asked for since: structlog loads slowly, and most
+commands have nothing to log."""
+
+
 def configure(*, json: bool | None = None, level: str = "info") -> None:
     """Set logging up for a command.
 
@@ -53,11 +58,18 @@ def configure(*, json: bool | None = None, level: str = "info") -> None:
         json: JSON lines or human text; None decides by whether standard error is a terminal.
         level: ``debug``, ``info``, ``warning`` or ``error``.
     """
+    global _wanted
+    number = logging.getLevelNamesMapping()[level.upper()]
+    _wanted = (not sys.stderr.isatty() if json is None else json), number
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s", force=True)
+    for name in _NOISY:
+        # The engine reports what these libraries would; dramatiq logs whole tracebacks of its own.
+        logging.getLogger(name).setLevel(logging.CRITICAL if number > logging.DEBUG else logging.INFO)
+
+
+def _set_up(json: bool, level: int) -> None:
     import structlog
 
-    if json is None:
-        json = not sys.stderr.isatty()
-    number = logging.getLevelNamesMapping()[level.upper()]
     renderer: Any = structlog.processors.JSONRenderer()
     if not json:
         # Plain: the pretty tracebacks show local variables, and with them secrets.
@@ -70,18 +82,18 @@ def configure(*, json: bool | None = None, level: str = "info") -> None:
     ]
     structlog.configure(
         processors=[*processors, _hide, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s", force=True)
-    for name in _NOISY:
-        # The engine reports what these libraries would; dramatiq logs whole tracebacks of its own.
-        logging.getLogger(name).setLevel(logging.CRITICAL if number > logging.DEBUG else logging.INFO)
 
 
 def get(**bound: object) -> FilteringBoundLogger:
     """A logger with ``bound`` on each line, as configured now: binding more to it is cheap."""
+    global _wanted
     import structlog
 
+    if (wanted := _wanted) is not None:
+        _set_up(*wanted)
+        _wanted = None
     return cast("FilteringBoundLogger", structlog.get_logger().bind(**bound))
