@@ -202,6 +202,37 @@ def test_a_delivery_claimed_anew_while_it_still_waits_here_counts_once() -> None
     assert inbox.running == 0
 
 
+def test_no_more_threads_are_called_than_there_are_and_claims_for_them() -> None:
+    inbox = Inbox(2)
+    assert inbox.call() is None
+    for name in "abc":
+        inbox.add(claimed(name))
+    calls = [inbox.call() for _ in range(3)]
+    assert [call and call.delivery_id for call in calls] == ["a", "a", None]
+    inbox.enter()  # the first of the two
+    taken = [inbox.next(), inbox.next()]
+    assert [claim and claim.delivery_id for claim in taken] == ["a", "b"]
+    assert inbox.call() is None, "one serves and one was called"
+    inbox.enter()
+    assert inbox.next() == claimed("c")
+    assert inbox.next() is None
+    inbox.add(claimed("d"))
+    assert inbox.call() == claimed("d"), "the second is free again"
+
+
+def test_threads_that_are_added_while_others_are_stuck_are_called_for_what_waits() -> None:
+    inbox = Inbox(2, spare=4)
+    for name in "abcde":
+        inbox.add(claimed(name))
+    for _ in range(2):
+        inbox.call()
+        inbox.enter()
+        inbox.next()
+    assert inbox.call() is None
+    assert inbox.stalled(2) == 4
+    assert [inbox.call(), inbox.call(), inbox.call()] == [claimed("c"), claimed("c"), None]
+
+
 # --- the broker ------------------------------------------------------------------------------------
 
 
@@ -236,6 +267,21 @@ def test_a_stale_wake_up_does_nothing(sim: Simulation, here: Script, broker: Tab
     sim.parts.completions.flush()
     assert here.deliveries() == 1
     assert sim.parts.inbox.running == 0
+
+
+def test_a_thread_that_was_woken_works_on_all_that_waits(
+    sim: Simulation, here: Script, broker: TableBroker
+) -> None:
+    for _ in range(3):
+        sim.submit()
+    consumer = broker.consume("deliver", timeout=1)
+    messages = [message for _ in range(3) if (message := next(consumer)) is not None]
+    for message in messages:
+        sim.parts.serve(*message.args)
+    sim.parts.completions.flush()
+    assert here.deliveries() == 3
+    assert sim.parts.inbox.running == 0
+    assert next(consumer) is None
 
 
 def test_requeue_and_close_give_claims_back_uncharged(sim: Simulation, broker: TableBroker) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ LEDGER_PAUSE = 0.5
 
 
 def message_of(claim: Claimed, queue_name: str) -> MessageProxy:
-    """What a thread is handed for a claim that waits in the inbox."""
+    """What wakes a thread for a claim that waits in the inbox."""
     return MessageProxy(
         Message(
             queue_name=queue_name,
@@ -44,8 +43,9 @@ def message_of(claim: Claimed, queue_name: str) -> MessageProxy:
 class TableBroker(Broker):
     """Consumes claims from the ledger.
 
-    A message carries a delivery id and nothing else. ``ack`` and ``nack`` have nothing to do, since the
-    attempt's outcome is written to the ledger by the attempt itself; ``requeue`` gives claims back uncharged.
+    A message carries a delivery id and nothing else. It wakes a thread, which takes what has waited longest
+    and goes on until nothing waits. ``ack`` and ``nack`` have nothing to do, since the attempt's outcome is
+    written to the ledger by the attempt itself; ``requeue`` gives claims back uncharged.
 
     Args:
         dispatcher: Chooses and claims.
@@ -72,15 +72,6 @@ class TableBroker(Broker):
         self.give_back = give_back
         self.may_claim = may_claim
         self.log = log
-
-    def hand_out(self, claims: list[Claimed]) -> list[Claimed]:
-        """Put claims into the inbox; returns those that threads are to be woken for.
-
-        That is one for each thread at most: a thread that is through with one goes on with what waits.
-        """
-        for claim in claims:
-            self.inbox.add(claim)
-        return claims[: self.inbox.threads]
 
     def declare_queue(self, queue_name: str) -> None:
         """Declare the queue. There is no delay queue: due times live in the table."""
@@ -120,27 +111,27 @@ class _TableConsumer(Consumer):
         self._broker = broker
         self._queue = queue_name
         self._timeout = timeout
-        self._claims: deque[Claimed] = deque()
 
     def __next__(self) -> MessageProxy | None:
         broker = self._broker
-        if not self._claims and broker.may_claim():
-            room = broker.inbox.room()
-            if room:
-                self._claims.extend(self._claim(room))
-        if not self._claims:
+        claim = broker.inbox.call()
+        if claim is None and broker.may_claim() and (room := broker.inbox.room()):
+            self._claim(room)
+            claim = broker.inbox.call()
+        if claim is None:
             broker.dispatcher.wait(self._timeout)
             return None
-        return message_of(self._claims.popleft(), self._queue)
+        return message_of(claim, self._queue)
 
-    def _claim(self, room: int) -> list[Claimed]:
+    def _claim(self, room: int) -> None:
         try:
             claims = self._broker.dispatcher.claim(room)
         except LedgerError as error:
             self._broker.log.warning("ledger away: claiming nothing", error=error.message)
             time.sleep(LEDGER_PAUSE)
-            return []
-        return self._broker.hand_out(claims)
+            return
+        for claim in claims:
+            self._broker.inbox.add(claim)
 
     def ack(self, message: MessageProxy) -> None:
         """Nothing: the outcome is in the ledger."""
@@ -153,5 +144,4 @@ class _TableConsumer(Consumer):
 
     def close(self) -> None:
         """Give the rest back."""
-        self._claims.clear()
         self._broker.give_back(self._broker.inbox.untaken())

@@ -29,6 +29,10 @@ class Inbox:
         self._lock = threading.Lock()
         self._claims: dict[str, Claimed] = {}
         self._out = 0
+        self._called = 0
+        """Threads that were called and have not come yet."""
+        self._serving = 0
+        """Threads that have come."""
         self._mean = 1.0
         self._written_off = 0
 
@@ -50,11 +54,29 @@ class Inbox:
         with self._lock:
             return self._claims.pop(delivery_id, None)
 
+    def call(self) -> Claimed | None:
+        """A claim to wake a thread for; None when none waits, or no thread is free that was not called."""
+        with self._lock:
+            free = self._threads + self._stalled - self._serving - self._called
+            if free <= 0 or len(self._claims) <= self._called:
+                return None
+            self._called += 1
+            return next(iter(self._claims.values()))
+
+    def enter(self) -> None:
+        """A thread has come: it asks for :meth:`next` until there is none."""
+        with self._lock:
+            self._called = max(0, self._called - 1)
+            self._serving += 1
+
     def next(self) -> Claimed | None:
-        """The claim that has waited longest; None when none waits."""
+        """The claim that has waited longest; None when none waits, and the thread is free again."""
         with self._lock:
             first = next(iter(self._claims), None)
-            return None if first is None else self._claims.pop(first)
+            if first is None:
+                self._serving -= 1
+                return None
+            return self._claims.pop(first)
 
     def done(self, seconds: float) -> bool:
         """A claim taken has ended after ``seconds`` of work; whether it is time to claim again."""
@@ -91,7 +113,7 @@ class Inbox:
             return self._threads + self._stalled
 
     def _room(self) -> int:
-        threads = self._working()
+        threads = self._threads - self._written_off + self._stalled
         ahead = self._threads * int(
             self.AHEAD_SECONDS / max(self._mean, self.AHEAD_SECONDS / self.AHEAD_MOST)
         )
@@ -109,15 +131,6 @@ class Inbox:
         """A thread that had been written off has come back."""
         with self._lock:
             self._written_off -= 1
-
-    @property
-    def threads(self) -> int:
-        """How many threads may work at the same time now."""
-        with self._lock:
-            return self._working()
-
-    def _working(self) -> int:
-        return self._threads - self._written_off + self._stalled
 
     @property
     def lost_threads(self) -> int:

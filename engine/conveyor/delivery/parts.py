@@ -234,12 +234,12 @@ class Parts:
         if claim is not None:
             self._work_on(claim)
 
-    def serve(self, delivery_id: str) -> None:
-        """The same for a thread of dramatiq's, which goes on with what waits in the inbox.
+    def serve(self, _delivery_id: str) -> None:
+        """Work on all that waits, in a thread of dramatiq's; the message only wakes it.
 
         To hand each claim to another thread through a queue costs as much as a short attempt.
         """
-        self.work(delivery_id)
+        self.inbox.enter()
         while (claim := self.inbox.next()) is not None:
             self._work_on(claim)
 

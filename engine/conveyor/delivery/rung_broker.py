@@ -8,7 +8,6 @@ table itself, looked at only while the doorbell is silent: not reachable, or no 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,6 @@ from conveyor.delivery.broker import QUEUE as TABLE
 from conveyor.delivery.broker import TableBroker, message_of
 from conveyor.delivery.doorbells import QUEUE
 from conveyor.errors import LedgerError
-from conveyor.ledger.records import Claimed
 
 if TYPE_CHECKING:
     from dramatiq.message import Message
@@ -172,11 +170,11 @@ class _RungConsumer(Consumer):
         self._broker = broker
         self._inner: Any = inner
         self._queue = queue_name
-        self._claims: deque[Claimed] = deque()
 
     def __next__(self) -> MessageProxy | None:
         broker = self._broker
-        if not self._claims:
+        claim = broker.table.inbox.call()
+        if claim is None:
             room = broker.table.inbox.room() if broker.may_claim() else 0
             try:
                 if not room:
@@ -188,8 +186,9 @@ class _RungConsumer(Consumer):
                 broker.doorbell.lost(error)
                 raise _closed(error) from None
             broker.doorbell.heard()
-            self._claims.extend(self._claim(wakeups))
-        return message_of(self._claims.popleft(), self._queue) if self._claims else None
+            self._claim(wakeups)
+            claim = broker.table.inbox.call()
+        return None if claim is None else message_of(claim, self._queue)
 
     def _fetch(self, room: int) -> list[MessageProxy]:
         """What has arrived, until it stands for ``room`` deliveries; waits for the first one for as long as
@@ -218,10 +217,10 @@ class _RungConsumer(Consumer):
         if connection is not None:
             connection.process_data_events(0)
 
-    def _claim(self, wakeups: list[MessageProxy]) -> list[Claimed]:
+    def _claim(self, wakeups: list[MessageProxy]) -> None:
         table = self._broker.table
         if not wakeups:
-            return []
+            return
         try:
             ids = [ident for wakeup in wakeups for ident in wakeup.args]
             claims = list(table.dispatcher.claim_woken(ids).values())
@@ -229,12 +228,12 @@ class _RungConsumer(Consumer):
             # They are rung for again; the ledger's absence is no reason to keep them from others.
             table.log.warning("ledger away: claiming nothing", error=error.message)
             claims = []
-        woken = table.hand_out(claims)
+        for claim in claims:
+            table.inbox.add(claim)
         for wakeup in wakeups:
             # One that cannot be acknowledged comes again, and finds nothing to claim.
             with suppress(Exception):
                 self._inner.ack(wakeup)
-        return woken
 
     def ack(self, message: MessageProxy) -> None:
         """Nothing: it was acknowledged with the claim."""
@@ -248,6 +247,5 @@ class _RungConsumer(Consumer):
 
     def close(self) -> None:
         """Close the connection; hand back what was fetched and not claimed, where the client can."""
-        self._claims.clear()
         with suppress(Exception):
             self._inner.close()
