@@ -53,9 +53,11 @@ def outcome_twice() -> None:
 
     write = outcomes._write
 
-    def twice(connection: Any, mine: Sequence[Any], held: Any, now: int) -> None:
-        write(connection, mine, held, now)
-        outcomes._END_ATTEMPT.run_each(connection, [outcomes._attempt_row(report) for report in mine])
+    def twice(connection: Any, mine: Sequence[Any], held: Any, now: int, **then: Any) -> Any:
+        answer = write(connection, mine, held, now, **then)
+        if mine:
+            outcomes._END_ATTEMPT.run_each(connection, [outcomes._attempt_row(report) for report in mine])
+        return answer
 
     outcomes._write = twice
 

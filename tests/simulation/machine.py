@@ -158,7 +158,7 @@ class Machine:
         while True:
             self.hub.block(lambda: bool(self._handed))
             if self._handed:
-                self.parts.work(self._handed.popleft())
+                self.parts.serve(self._handed.popleft())
             self.hub.pause()
 
     # --- fibers -----------------------------------------------------------------------------------

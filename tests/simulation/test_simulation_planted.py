@@ -137,9 +137,11 @@ def test_nothing_is_abandoned(ground: Ground, monkeypatch: pytest.MonkeyPatch) -
 def test_an_outcome_is_written_twice(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     write = outcomes._write
 
-    def twice(connection: Any, mine: Sequence[AttemptReport], held: Any, now: int) -> None:
-        write(connection, mine, held, now)
-        outcomes._END_ATTEMPT.run_each(connection, [outcomes._attempt_row(report) for report in mine])
+    def twice(connection: Any, mine: Sequence[AttemptReport], held: Any, now: int, **then: Any) -> Any:
+        answer = write(connection, mine, held, now, **then)
+        if mine:
+            outcomes._END_ATTEMPT.run_each(connection, [outcomes._attempt_row(report) for report in mine])
+        return answer
 
     monkeypatch.setattr(outcomes, "_write", twice)
     with reported("twice"):
