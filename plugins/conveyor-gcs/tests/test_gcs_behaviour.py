@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -84,10 +85,25 @@ def queries(storage: CloudStorage, method: str = "POST") -> list[dict[str, list[
 
 
 def cut(
-    parcel: Parcel, at: int, where: At, conflict: ConflictPolicy = ConflictPolicy.RENAME
+    parcel: Parcel,
+    at: int,
+    where: At,
+    conflict: ConflictPolicy = ConflictPolicy.RENAME,
+    *,
+    arrived: CloudStorage | None = None,
 ) -> HarnessContext:
-    """An attempt that ends there; its context has what it saved."""
-    context = HarnessContext(cancel_at=at)
+    """An attempt that ends there; its context has what it saved. ``arrived``: not before a unit is kept there.
+
+    A connection that is cut takes with it what nobody has read.
+    """
+
+    def wait(sent: int) -> None:
+        end = time.monotonic() + 30
+        while arrived is not None and sent >= at and not any(s.content for s in arrived.sessions.values()):
+            assert time.monotonic() < end, "nothing has arrived"
+            time.sleep(0.005)
+
+    context = HarnessContext(cancel_at=at, on_progress=wait)
     with pytest.raises(AttemptCancelled):
         where.deliver(parcel, conflict, context)
     return context
@@ -156,7 +172,7 @@ def test_the_address_of_an_upload_is_kept_with_the_delivery_and_nowhere_else(sto
 
 def test_an_upload_goes_on_where_the_service_says_in_whole_pieces(storage: CloudStorage) -> None:
     parcel, where = make_parcel(LARGE), At(storage, chunk_size=2 * UNIT)
-    context = cut(parcel, UNIT + 1, where)  # within the first piece
+    context = cut(parcel, UNIT + 1, where, arrived=storage)  # within the first piece
     later = next_attempt(context)
     assert where.deliver(parcel, context=later).verified == "md5"
     assert later.sent < LARGE
