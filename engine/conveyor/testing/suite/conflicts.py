@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
+import time
 from typing import ClassVar
 
 import pytest
@@ -25,6 +25,13 @@ from conveyor.testing.suite.promises import keeps
 
 PATH = "inbox/photo.jpg"
 OLD = b"somebody else's photo"
+
+MEETING = 20.0
+"""Seconds that one of two racing workers waits for the other one."""
+
+TURN = 0.5
+"""Seconds after its last byte in which the other one comes, or else waits for this one: a connector may have
+them publish in turn."""
 
 
 class ConflictsSuite(SuitePart):
@@ -123,22 +130,29 @@ class ConflictsSuite(SuitePart):
         keeps(promise, bench.eyes.read(PATH) == OLD, "the stranger's file was touched")
 
     def _race(self, bench: Bench, target: Target) -> tuple[list[Parcel], dict[int, Attempt]]:
-        """Two deliveries of one name whose sources meet at the end, so that their commits come together."""
-        meet = threading.Barrier(2)
+        """Two deliveries of one name that meet before they commit, so that their commits come together."""
         parcels = [make_parcel(3_000 + number) for number in range(2)]
         results: dict[int, Attempt] = {}
+        arrived: set[int] = set()
+        sent_at: dict[int, float] = {}
 
         def work(number: int) -> None:
-            met: list[int] = []
+            other = 1 - number
+
+            def note(sent: int) -> None:
+                if sent >= parcels[number].size:
+                    sent_at.setdefault(number, time.monotonic())
 
             def wait() -> None:
-                if not met:
-                    met.append(number)
-                    with contextlib.suppress(threading.BrokenBarrierError):
-                        meet.wait(20)
+                arrived.add(number)
+                end = time.monotonic() + MEETING
+                while other not in arrived and other not in results and time.monotonic() < end:
+                    if time.monotonic() > sent_at.get(other, end) + TURN:
+                        break
+                    time.sleep(0.002)
 
             with bench.connector() as connector:
-                context = HarnessContext(on_commit=wait)
+                context = HarnessContext(on_commit=wait, on_progress=note)
                 results[number] = attempt(
                     bench, parcels[number], target, context=context, connector=connector
                 )
