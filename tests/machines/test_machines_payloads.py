@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -16,6 +17,7 @@ import obstore
 import pytest
 from cryptography.fernet import Fernet
 from e2e.kit import Place
+from obstore.exceptions import GenericError
 from servers import azurite
 from servers.azurite import Azurite
 from servers.fake_gcs import FakeGcs
@@ -29,6 +31,7 @@ from conveyor.keyring import Keyring
 from conveyor.ledger.records import PayloadRecord
 from conveyor.payloads import PayloadKeys, open_store
 from conveyor.payloads.remote import CLOCK, PART, RemoteStore
+from conveyor.payloads.remote_file import refused
 from conveyor.payloads.sealing import sealed_size
 from conveyor.receiver import Receiver
 
@@ -364,3 +367,19 @@ def _quiet() -> Any:
     from conveyor import log
 
     return log.get()
+
+
+@pytest.mark.parametrize(
+    ("said", "is_the_object"),
+    [
+        ("Error performing GET http://127.0.0.1:4160/b/a in 2.4168ms - Connection refused", False),
+        ("Server returned non-2xx status code: 403 Forbidden: <RequestId>416A416</RequestId>", False),
+        ("Server returned non-2xx status code: 416 Range Not Satisfiable: <?xml version", True),
+    ],
+)
+def test_only_the_services_own_code_makes_a_payload_too_short(said: str, is_the_object: bool) -> None:
+    """A store that is away costs no delivery its payload."""
+    record = PayloadRecord("pay_1", "a/pay_1", False, 5, {"sha256": "", "md5": ""})
+    expected = pytest.raises(DeliveryError, match="shorter") if is_the_object else contextlib.nullcontext()
+    with expected:
+        refused(GenericError(f"Generic S3 error: {said}"), record)

@@ -73,6 +73,11 @@ class TableBroker(Broker):
         self.may_claim = may_claim
         self.log = log
 
+    def give_back_untaken(self, messages: Iterable[MessageProxy]) -> None:
+        """Give back what no thread took up, if there are messages that none has come for."""
+        if any(messages):
+            self.give_back(self.inbox.untaken())
+
     def declare_queue(self, queue_name: str) -> None:
         """Declare the queue. There is no delay queue: due times live in the table."""
         if queue_name not in self.queues:
@@ -139,8 +144,8 @@ class _TableConsumer(Consumer):
     nack = ack
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Give claims back that no thread took up."""
-        self._broker.give_back(self._broker.inbox.untaken([message.args[0] for message in messages]))
+        """Give back what no thread took up."""
+        self._broker.give_back_untaken(messages)
 
     def close(self) -> None:
         """Give the rest back."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 
 from conveyor.ledger.records import Claimed
 
@@ -85,11 +84,11 @@ class Inbox:
             self._mean += (seconds - self._mean) / 16
             return self._room() > 0
 
-    def untaken(self, delivery_ids: Iterable[str] | None = None) -> list[Claimed]:
-        """Remove and return the claims that no thread has taken up yet: these, or all."""
+    def untaken(self) -> list[Claimed]:
+        """Remove and return the claims that no thread has taken up yet."""
         with self._lock:
-            ids = list(self._claims) if delivery_ids is None else delivery_ids
-            claims = [self._claims.pop(i) for i in ids if i in self._claims]
+            claims = list(self._claims.values())
+            self._claims.clear()
             self._out -= len(claims)
             return claims
 

@@ -241,9 +241,8 @@ class _RungConsumer(Consumer):
     nack = ack
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Give claims back that no thread took up."""
-        table = self._broker.table
-        table.give_back(table.inbox.untaken([message.args[0] for message in messages]))
+        """Give back what no thread took up."""
+        self._broker.table.give_back_untaken(messages)
 
     def close(self) -> None:
         """Close the connection; hand back what was fetched and not claimed, where the client can."""

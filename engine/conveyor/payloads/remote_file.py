@@ -138,6 +138,10 @@ class RemoteFile(io.RawIOBase):
         self._stream, self._left = None, memoryview(b"")
 
 
+_OUT_OF_RANGE = "status code: 416"
+"""In obstore's words. The number alone is also in addresses, and in the times that it tells."""
+
+
 def refused(error: Exception, record: PayloadRecord, check: Callable[[], None] = lambda: None) -> None:
     """Raise what follows when the object itself is the problem; return when the store is.
 
@@ -158,5 +162,5 @@ def refused(error: Exception, record: PayloadRecord, check: Callable[[], None] =
         raise source_error(f"the payload {record.id} was overwritten in the store", in_place=False) from None
     if isinstance(error, PayloadError):
         raise error
-    if "416" in said(error):
+    if _OUT_OF_RANGE in said(error):
         raise source_error(f"the payload {record.id} is shorter than submitted", in_place=False) from None

@@ -92,7 +92,7 @@ def cut(
     *,
     arrived: CloudStorage | None = None,
 ) -> HarnessContext:
-    """An attempt that ends there; its context has what it saved. ``arrived``: not before a unit is kept there.
+    """An attempt that ends there; its context has what it saved. ``arrived``: once it has kept a unit.
 
     A connection that is cut takes with it what nobody has read.
     """
