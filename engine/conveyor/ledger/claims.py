@@ -55,7 +55,7 @@ def _due_statement() -> sa.Select[Any]:
     )
 
 
-_DUE = _due_statement()
+_DUE = Prepared(_due_statement())
 
 _REGISTERED = Prepared(
     sa.select(workers.c.id).where(workers.c.id == sa.bindparam("worker")).with_for_update(read=True)
@@ -180,7 +180,7 @@ class Claims:
             Least recently served first when ``limit`` is None.
         """
         with self._database.read() as connection:
-            found = connection.execute(_DUE).all()
+            found = _DUE.rows(connection, {})
         answer = [
             DueDestination(row[0], row[1], health_of(row[:-1], now), ranked=row[-1] is not None)
             for row in found
