@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from conveyor.contract import ConflictPolicy
 from conveyor.ledger.database import Database
 from conveyor.ledger.grouping import Grouped
-from conveyor.ledger.prepared import Prepared, among
+from conveyor.ledger.prepared import Prepared, among, together
 from conveyor.ledger.records import Status
 from conveyor.ledger.schema import deliveries, jobs
 from conveyor.ledger.transitions import is_, stands_at
@@ -55,14 +55,17 @@ class States:
         return self._save((delivery_id, fence, blob))
 
     def _save_all(self, group: Sequence[_Saved]) -> list[bool]:
-        held = [False] * len(group)
-        in_order = sorted(range(len(group)), key=lambda index: group[index][0])
+        ordered = sorted(group, key=lambda saved: saved[:2])
         with self._database.write(durable=True, quiet=True) as connection:
-            for index in in_order:
-                ident, fence, blob = group[index]
-                values = {"b_id": ident, "b_fence": fence, "b_state": blob}
-                held[index] = _SAVE.changed(connection, values) == 1
-        return held
+            answers = together(
+                connection,
+                [
+                    (_SAVE, {"b_id": ident, "b_fence": fence, "b_state": blob})
+                    for ident, fence, blob in ordered
+                ],
+            )
+        held = {saved[:2] for saved, answer in zip(ordered, answers, strict=True) if answer.rowcount == 1}
+        return [saved[:2] in held for saved in group]
 
     def owns(self, delivery_id: str, fence: int) -> bool:
         """Whether the delivery is still held under this fence."""
