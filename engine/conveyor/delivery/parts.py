@@ -229,7 +229,7 @@ class Parts:
         )
 
     def work(self, delivery_id: str) -> None:
-        """Work on the claim behind a wake-up; a stale wake-up is nothing."""
+        """Work on one claim that waits, where no threads do; nothing when it does not wait any more."""
         claim = self.inbox.take(delivery_id)
         if claim is not None:
             self._work_on(claim)
