@@ -71,8 +71,9 @@ install() {
     wheels="--only-binary :all:"
     # But for the tests' FTP server, pure Python that its makers publish as source alone.
     [ "$extra" != dev ] || wheels="$wheels --no-binary pyftpdlib"
+    # Bytecode is made of what is used, when it is used: most of the SDKs never are.
     # shellcheck disable=SC2086
-    "$venv/bin/python" -m pip install --disable-pip-version-check $quiet $wheels --editable ".[$extra]" ||
+    "$venv/bin/python" -m pip install --disable-pip-version-check --no-compile $quiet $wheels --editable ".[$extra]" ||
         die "pip could not install what is needed" "look above; then again: the next run starts where it is safe"
 }
 

@@ -7,8 +7,8 @@ status=0
 [ -d tests/unit/__pycache__ ] || .venv/bin/pytest --collect-only -q >/dev/null 2>&1 &
 scripts/lint.sh || status=$?
 wait
-# Much of a test's time is waiting for servers and processes of its own: half as many again as there are cores.
-workers=$((($(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2))
+# Much of a test's time is waiting for servers and processes of its own: twice as many as there are cores.
+workers=$(($(getconf _NPROCESSORS_ONLN) * 2))
 [ "$workers" -le 8 ] || workers=8
 # tests/distribution.py decides which tests share a process.
 .venv/bin/pytest -n "$workers" --dist loadgroup "$@" || status=$?
