@@ -47,19 +47,24 @@ def no_abandon() -> None:
     Cleaner._abandon = forget  # type: ignore[method-assign]
 
 
-def outcome_twice() -> None:
-    """The end of each attempt is written a second time."""
+def twice(write: Callable[..., Any]) -> Callable[..., Any]:
+    """Have what writes outcomes write the end of each attempt a second time."""
     from conveyor.ledger import outcomes
 
-    write = outcomes._write
-
-    def twice(connection: Any, mine: Sequence[Any], held: Any, now: int, **then: Any) -> Any:
+    def written(connection: Any, mine: Sequence[Any], held: Any, now: int, **then: Any) -> Any:
         answer = write(connection, mine, held, now, **then)
         if mine:
             outcomes._END_ATTEMPT.run_each(connection, [outcomes._attempt_row(report) for report in mine])
         return answer
 
-    outcomes._write = twice
+    return written
+
+
+def outcome_twice() -> None:
+    """The end of each attempt is written a second time."""
+    from conveyor.ledger import outcomes
+
+    outcomes._write = twice(outcomes._write)
 
 
 PLANTS: dict[str, Callable[[], None]] = {"fence": no_fence, "abandon": no_abandon, "twice": outcome_twice}

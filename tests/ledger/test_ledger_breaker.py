@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from conveyor.breaker import NOTHING, UNBROKEN, BreakerPolicy, Recent
+from conveyor.breaker import NOTHING, UNBROKEN, BreakerPolicy, Recent, Streak
 from conveyor.clock import SECOND
 from conveyor.contract import ErrorKind
-from conveyor.ledger.records import AttemptOutcome, BlockReason, Claimed, Health, Status
+from conveyor.ledger.outcomes import applied, succeeded
+from conveyor.ledger.records import AttemptOutcome, AttemptReport, BlockReason, Claimed, Health, Status
 
 POLICY = BreakerPolicy(share=0.5, window=60.0, volume=4, deactivate_after=3600.0, deactivate_volume=6)
 
@@ -157,6 +160,28 @@ def test_the_window_has_two_halves() -> None:
     assert recent.counted(True, 10_000 * SECOND, 20.0) == Recent(10_000 * SECOND, failed=1)
     # The clock set back: counted where it is.
     assert recent.counted(True, 0, 20.0).begun == recent.begun
+
+
+@given(
+    recent=st.builds(Recent, *[st.integers(0, 40)] * 5),
+    ends=st.lists(st.integers(0, 60 * SECOND), min_size=1, max_size=12).map(sorted),
+    policy=st.none() | st.builds(BreakerPolicy, window=st.sampled_from([1.0, 20.0])),
+)
+def test_successes_counted_together_count_as_one_after_the_other(
+    recent: Recent, ends: list[int], policy: BreakerPolicy | None
+) -> None:
+    known = Health("a", recent=recent, streak=Streak(5, 3), last_delivered_at=7 * SECOND)
+    reports = [
+        AttemptReport(
+            delivery_id=f"dlv_{number}", destination="a", fence=1, attempt=1, started_at=0, finished_at=at,
+            outcome=AttemptOutcome.DELIVERED, status=Status.DELIVERED, clears_block=True, breaker=policy,
+        )
+        for number, at in enumerate(ends)
+    ]  # fmt: skip
+    after = known
+    for report in reports:
+        after = applied(after, report, probe=False, revision="rev1", now=60 * SECOND)
+    assert succeeded(known, reports) == after
 
 
 def test_after_much_success_the_present_half_decides() -> None:

@@ -42,7 +42,7 @@ def test_a_question_sees_what_was_committed_before_it(kit: Any) -> None:
         name = f"d{round_}"
         assert database.first(_READ, {"name": name}) is None
         with database.write() as connection:
-            _INSERT.changed(connection, {"name": name, "at": round_})
+            _INSERT.run_each(connection, [{"name": name, "at": round_}])
         assert database.first(_READ, {"name": name})[0] == round_ + 1
 
 

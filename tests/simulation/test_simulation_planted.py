@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from e2e.plants import twice
 from hypothesis import Phase
 
 from conveyor.delivery import effects
@@ -135,15 +136,7 @@ def test_nothing_is_abandoned(ground: Ground, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_outcome_is_written_twice(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = outcomes._write
-
-    def twice(connection: Any, mine: Sequence[AttemptReport], held: Any, now: int, **then: Any) -> Any:
-        answer = write(connection, mine, held, now, **then)
-        if mine:
-            outcomes._END_ATTEMPT.run_each(connection, [outcomes._attempt_row(report) for report in mine])
-        return answer
-
-    monkeypatch.setattr(outcomes, "_write", twice)
+    monkeypatch.setattr(outcomes, "_write", twice(outcomes._write))
     with reported("twice"):
         walks(ground)
 

@@ -132,8 +132,9 @@ class Outcomes:
                 return []
             certain = [report for report in mine if not _speaks_against(report)]
             # All processes queue for the lock of a destination's health: it is taken as late as can be.
-            found = _write(connection, certain, held, now, then=(LOCK, {"ids": _concerned(mine)}))
-            known = lock(connection, _concerned(mine), found)
+            names = _concerned(mine)
+            (found,) = _write(connection, certain, held, now, then=[(LOCK, {"ids": names})])
+            known = lock(connection, names, found.fetchall())
             counted = _set_health(connection, mine, held, known, now)
             if failures := [report for report in counted if _speaks_against(report)]:
                 _write(connection, failures, held, now)
@@ -152,9 +153,9 @@ def _write(
     held: Mapping[str, Sequence[Any]],
     now: int,
     *,
-    then: tuple[Prepared, Values] | None = None,
-) -> Sequence[Sequence[Any]]:
-    """Write what became of deliveries and attempts, then ask; returns the answer."""
+    then: Sequence[tuple[Prepared, Values]] = (),
+) -> Sequence[Any]:
+    """Write what became of deliveries and attempts, then ask; returns the driver's answers."""
     enqueue(
         connection,
         [
@@ -172,13 +173,10 @@ def _write(
     moves = len(steps)
     if mine:
         steps.append((_END_ATTEMPT, [_attempt_row(report) for report in mine]))
-    if then is not None:
-        steps.append(then)
-    answers = together(connection, steps)
+    answers = together(connection, [*steps, *then])
     if sum(answer.rowcount for answer in answers[:moves]) != len(mine):
         raise LedgerError("an outcome did not fit the delivery's status", cure="report this: it is a defect")
-    found: Sequence[Sequence[Any]] = answers[-1].fetchall() if then is not None else ()
-    return found
+    return answers[len(steps) :]
 
 
 def _delivery_row(report: AttemptReport, now: int) -> dict[str, Any]:

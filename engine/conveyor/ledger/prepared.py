@@ -62,11 +62,6 @@ class Prepared:
         found = self.rows(connection, values)
         return found[0] if found else None
 
-    def changed(self, connection: sa.Connection, values: Values) -> int:
-        """Execute once; returns how many database rows were changed."""
-        count: int = self._run(connection, values).rowcount
-        return count
-
     def _run(self, connection: sa.Connection, values: Values) -> Any:
         return _driver(connection).execute(*self.ready(connection.dialect, values))
 
