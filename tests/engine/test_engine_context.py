@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from conveyor.clock import SECOND
 from conveyor.contract import (
     AttemptContext,
     Capabilities,
@@ -22,7 +23,7 @@ from conveyor.contract import (
 )
 from conveyor.delivery.context import FRESH, LATE, TimeLimits
 from conveyor.errors import LedgerError, LedgerUnavailable
-from conveyor.ledger.records import AttemptOutcome, Status
+from conveyor.ledger.records import AttemptOutcome, Filter, Status
 from conveyor.testing.scripted import SCRIPTED_SPEC, Script, ScriptedOptions
 from conveyor.testing.simulation import Simulation, destination
 
@@ -262,13 +263,33 @@ def test_the_same_bytes_of_somebody_else_settle_it_and_what_was_begun_is_removed
     assert here.abandoned == [{"upload": "u1"}]
 
 
-def test_what_is_ours_is_not_abandoned(sim: Simulation, here: Script) -> None:
+@pytest.mark.parametrize("replayed", [False, True])
+def test_what_is_ours_may_be_of_an_earlier_upload_so_that_the_last_one_is_abandoned(
+    sim: Simulation, here: Script, replayed: bool
+) -> None:
     def unknown(parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
         context.save(upload="u1")
         raise DeliveryError(ErrorKind.UNKNOWN_OUTCOME, "no answer")
 
+    ident = sim.submit()["here"]
+    if replayed:
+        assert sim.step() == 1
+        orders = sim.ledger.orders
+        until = sim.clock.now() + 3600 * SECOND
+        orders.replay(Filter(ids=(ident,)), now=sim.clock.now(), expires=lambda _: until, force=True)
     here.then(unknown)
     here.finds.append(Found(FoundKind.MINE, Receipt("there", size=5)))
+    sim.run(20)
+    assert sim.delivery(ident).status is Status.DELIVERED
+    assert here.abandoned == [{"upload": "u1"}]
+
+
+def test_what_delivered_is_not_abandoned(sim: Simulation, here: Script) -> None:
+    def half(parcel: Parcel, target: Target, context: AttemptContext) -> Receipt:
+        context.save(upload="u1")
+        raise DeliveryError(ErrorKind.TRANSIENT, "cut")
+
+    here.then(half)
     ident = sim.submit()["here"]
     sim.run(20)
     assert sim.delivery(ident).status is Status.DELIVERED

@@ -108,8 +108,8 @@ class Attempt:
         self._bench = bench
         self._log = log
         self._block = block
-        self._settled_by_others = False
-        """Delivered, but by somebody else's file: what this delivery began there is to be abandoned."""
+        self._settled_before = False
+        """Delivered, but perhaps not by what the saved state names: that may be open, and is to be abandoned."""
         self._redact = known.redact
         self._endpoint = known.endpoint
         self._job = claim.job
@@ -275,10 +275,10 @@ class Attempt:
     def _settled(self, found: Found, target: Target) -> Receipt | None:
         if found.receipt is None:
             return None
-        if found.kind is FoundKind.MINE:
-            return found.receipt
-        if found.kind is FoundKind.SAME_BYTES and target.conflict in (Conflict.OVERWRITE, Conflict.SKIP):
-            self._settled_by_others = True
+        contents_will_do = target.conflict in (Conflict.OVERWRITE, Conflict.SKIP)
+        if found.kind is FoundKind.MINE or (found.kind is FoundKind.SAME_BYTES and contents_will_do):
+            # Nobody knows whether a file of this delivery is of its last upload, or of one before a replay.
+            self._settled_before = True
             return found.receipt
         return None
 
@@ -332,10 +332,10 @@ class Attempt:
 
     def _leaves_something(self, status: Status) -> bool:
         """Whether the saved state names something at the destination that is no part of the delivery."""
-        return bool(self.context.state) and (status is Status.FAILED or self._settled_by_others)
+        return bool(self.context.state) and (status is Status.FAILED or self._settled_before)
 
     def _delivered(self, receipt: Receipt) -> AttemptReport:
-        self._settled_by_others |= receipt.skipped
+        self._settled_before |= receipt.skipped
         document = {**_document(receipt), **self._name_changes()}
         return self._report(AttemptOutcome.DELIVERED, effects.delivered(self.claim), receipt=document)
 
@@ -394,7 +394,7 @@ class Attempt:
         if reason is Stop.SUPERSEDED:
             place = self.claim.placement
             path = place.path if place else ""
-            self._settled_by_others = True
+            self._settled_before = True
             return self._delivered(Receipt(path, verified="superseded", path=path, superseded=True))
         if reason in (Stop.DEADLINE, Stop.IDLE):
             return self._failed(self.late(reason))
