@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from conveyor.testing.ports import LOOPBACK, free_port
 from servers.process import ATTEMPTS, NotReady, folder, listening, program, running
 from servers.s3 import REGION, S3Server
 
 PACKAGE = "moto[s3]"
+SCRIPT = Path(__file__).with_name("moto_script.py")
 OPEN_CALLS = 3
 POLICY = {
     "Version": "2012-10-17",
@@ -33,7 +36,7 @@ def start() -> Iterator[S3Server]:
             server = S3Server("moto", LOOPBACK, free_port())
             try:
                 with running(
-                    ["moto_server", "-H", LOOPBACK, "-p", str(server.port)],
+                    [sys.executable, "-P", str(SCRIPT), str(server.port)],
                     log=home / "log",
                     ready=listening(server.port),
                     env={"INITIAL_NO_AUTH_ACTION_COUNT": str(OPEN_CALLS)},
