@@ -109,7 +109,7 @@ class Attempt:
         self._log = log
         self._block = block
         self._settled_before = False
-        """Delivered, but perhaps not by what the saved state names: that may be open, and is to be abandoned."""
+        """Delivered, perhaps not by what the saved state names: that may be open, and is to be abandoned."""
         self._redact = known.redact
         self._endpoint = known.endpoint
         self._job = claim.job
