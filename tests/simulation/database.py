@@ -28,16 +28,25 @@ if TYPE_CHECKING:
 _NOTES = """
 CREATE TABLE sim_moves (number INTEGER PRIMARY KEY, at INTEGER, writer TEXT, id TEXT,
     was TEXT, became TEXT, old_fence INTEGER, new_fence INTEGER, old_worker TEXT, new_worker TEXT,
-    cycle INTEGER, due INTEGER, stated INTEGER, paused INTEGER);
+    due INTEGER, stated INTEGER, paused INTEGER, broken INTEGER);
+CREATE TABLE sim_mended (destination TEXT, at INTEGER);
 CREATE TABLE sim_twice (id TEXT, attempt INTEGER, was TEXT, became TEXT);
 CREATE TRIGGER sim_delivery AFTER UPDATE ON deliveries
 WHEN OLD.status <> NEW.status OR OLD.fence <> NEW.fence OR OLD.state IS NOT NEW.state
 BEGIN
     INSERT INTO sim_moves (at, writer, id, was, became, old_fence, new_fence, old_worker, new_worker,
-        cycle, due, stated, paused)
+        due, stated, paused, broken)
     VALUES (sim_now(), sim_writer(), OLD.id, OLD.status, NEW.status, OLD.fence, NEW.fence,
-        OLD.worker, NEW.worker, NEW.cycle, OLD.next_attempt_at, OLD.state IS NOT NEW.state,
-        (SELECT paused_at IS NOT NULL FROM destinations_health WHERE destination = NEW.destination));
+        OLD.worker, NEW.worker, OLD.next_attempt_at, OLD.state IS NOT NEW.state,
+        (SELECT paused_at IS NOT NULL FROM destinations_health WHERE destination = NEW.destination),
+        EXISTS (SELECT * FROM destinations_health WHERE destination = NEW.destination
+            AND block_reason IN ('breaker', 'deactivated'))
+        OR EXISTS (SELECT * FROM sim_mended WHERE destination = NEW.destination AND at = sim_now()));
+END;
+CREATE TRIGGER sim_health AFTER UPDATE OF block_reason ON destinations_health
+WHEN OLD.block_reason IN ('breaker', 'deactivated')
+BEGIN
+    INSERT INTO sim_mended VALUES (OLD.destination, sim_now());
 END;
 CREATE TRIGGER sim_attempt AFTER UPDATE ON attempts WHEN OLD.outcome <> 'running'
 BEGIN

@@ -157,6 +157,15 @@ def test_deliveries_fall_due_early(
         walked(ground)
 
 
+def test_no_failure_is_charged(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    def free(known: outcomes.Health, report: AttemptReport) -> AttemptReport:
+        return replace(report, charged=False, failures=report.failures - report.charged)
+
+    monkeypatch.setattr(outcomes, "charged_to", free)
+    with reported("charged"):
+        walks(ground)
+
+
 @pytest.mark.long
 def test_throttling_is_charged(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conveyor.breaker import BreakerPolicy
 from conveyor.clock import SECOND, micros
 from conveyor.contract import ConflictPolicy
 from conveyor.keyring import Keyring
@@ -34,6 +35,9 @@ FILES = 4
 """Different payloads; jobs share them."""
 
 SCHEDULE = (1.0, 4.0, 15.0)
+BREAKER = BreakerPolicy(share=0.7, window=60.0, volume=5)
+"""So few attempts that walks get there."""
+
 CAP = 3
 EXPIRES = 4 * 3600.0
 OTHERS = 1_500
@@ -117,6 +121,7 @@ class World:
             retry=RetryPolicy(schedule=SCHEDULE, jitter=0.0),
             conflict=ConflictPolicy.RENAME,
             limits=Limits(concurrency=CAP),
+            breaker=BREAKER,
             expire_after=EXPIRES,
             revision=revision,
         )
