@@ -30,7 +30,7 @@ USED = (
     *("cli.app", "cli.serving", "installation", "submission", "status.views", "status.overview"),
     *("ledger.facade", "config.loader", "config.model", "config.sources", "plugins"),
     *("delivery.engine", "delivery.broker", "delivery.pulse", "delivery.runner", "delivery.supervisor"),
-    *(f"cli.verbs.{name}" for name in FILES),
+    *(f"cli.verbs.{name}" for name in sorted(set(FILES.values()))),
 )
 """What most commands import."""
 

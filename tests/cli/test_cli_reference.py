@@ -15,7 +15,7 @@ import pytest
 from cli.commandline import CommandLine
 from cli.operator_line import OperatorLine
 
-from conveyor.cli.verbs import FILES, VERBS, _commands
+from conveyor.cli.verbs import FILES, PANELS, _commands
 
 
 @pytest.fixture
@@ -142,15 +142,28 @@ def test_version_names_what_a_report_needs(operator: OperatorLine) -> None:
 # --- from outside ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("file", FILES)
+LISTED = sorted(set(FILES.values()))
+"""The files of verbs."""
+
+
+@pytest.mark.parametrize("file", LISTED)
 def test_each_file_has_the_verbs_that_it_is_said_to_have(file: str) -> None:
-    assert tuple(_commands(file)) == FILES[file]
+    assert set(_commands(file)) == {verb for verb, its in FILES.items() if its == file}
 
 
-def test_a_verb_imports_no_other_verbs_file(operator: OperatorLine) -> None:
+def test_help_lists_each_verb_in_a_line_of_80_columns(operator: OperatorLine) -> None:
+    lines = operator("--help").out.splitlines()
+    for verbs in PANELS.values():
+        for verb, (_, says) in verbs.items():
+            (line,) = [line for line in lines if line.startswith(f"│ {verb} ")]
+            assert line.split(maxsplit=2)[2].removesuffix("│").rstrip() == says
+            assert len(line) <= 80
+
+
+def test_a_verb_imports_no_other_verbs_file_and_their_list_none(operator: OperatorLine) -> None:
     code = """
 import sys
-sys.argv = ["conveyor", "version"]
+sys.argv = ["conveyor", "VERB"]
 from conveyor.cli.app import run
 try:
     run()
@@ -158,8 +171,10 @@ except SystemExit as end:
     assert not end.code, end.code
 print("VERBS", *(name for name in sys.modules if name.startswith("conveyor.cli.verbs.")))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.rpartition("VERBS ")[2].split() == ["conveyor.cli.verbs.upkeep"]
+    for argument, imported in (("version", ["conveyor.cli.verbs.upkeep"]), ("--help", [])):
+        argv = [sys.executable, "-c", code.replace("VERB", argument, 1)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=True)
+        assert done.stdout.rpartition("VERBS")[2].split() == imported
 
 
 def test_a_verb_that_is_none_gets_the_nearest(operator: OperatorLine) -> None:
@@ -174,13 +189,13 @@ def help_of(commands: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from help_of(getattr(command, "commands", {}))
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", LISTED)
 def test_each_verb_says_in_a_line_what_it_does(file: str) -> None:
     for name, line in help_of(_commands(file)):
         assert len(line) > 15, name
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", FILES)
 def test_help_has_an_example(operator: OperatorLine, verb: str) -> None:
     ended = operator(verb, "--help")
     assert ended.code == 0
@@ -192,7 +207,7 @@ def test_the_readme_names_every_verb() -> None:
     table = page.partition("## The command line")[2].partition("\n\nListings")[0]
     firsts = [re.split(r"(?<!\\)\|", row)[1] for row in table.splitlines() if row.startswith("| `")]
     named = {word.split()[0] for first in firsts for word in re.findall(r"`([^`]+)`", first)}
-    assert named == set(VERBS)
+    assert named == set(FILES)
 
 
 HEAVY = (

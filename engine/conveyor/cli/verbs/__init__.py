@@ -5,69 +5,91 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 if TYPE_CHECKING:
     # Typer's own copy of click.
     from typer._click import Command, Context
 
-FILES = {
-    "config": ("init", "validate", "schema"),
-    "send": ("send",),
-    "run": ("run",),
-    "worker": ("worker", "dispatcher"),
-    "status": ("status",),
-    "top": ("top",),
-    "deliveries": ("deliveries",),
-    "show": ("show",),
-    "orders": ("replay", "cancel"),
-    "replays": ("replays",),
-    "forget": ("forget",),
-    "destinations": ("destinations", "pause", "resume"),
-    "check": ("test",),
-    "doctor": ("doctor",),
-    "trust": ("trust",),
-    "connect": ("connect",),
-    "connections": ("connections", "disconnect"),
-    "connectors": ("connectors",),
-    "plugins": ("plugins",),
-    "plugin": ("plugin",),
-    "render": ("render",),
-    "listen": ("listen",),
-    "upkeep": ("migrate", "version"),
-    "move": ("migrate-ledger",),
-    "backup": ("backup", "restore"),
-    "keys": ("keys",),
-    "demo": ("demo",),
+PANELS: dict[str, dict[str, tuple[str, str]]] = {
+    "Set up": {
+        "demo": ("demo", "Watch real files arrive: retries, a repair, a replay."),
+        "init": ("config", "Write a commented config to start from."),
+        "validate": ("config", "Check the config: each mistake with line and cure."),
+        "schema": ("config", "Print the config's JSON Schema, for editors."),
+        "migrate": ("upkeep", "Make the ledger's tables, or bring them up to date."),
+        "doctor": ("doctor", "Look the whole installation over, with cures."),
+        "version": ("upkeep", "Tell the versions of everything that is used."),
+    },
+    "Deliver": {
+        "send": ("send", "Submit files for delivery."),
+        "run": ("run", "Deliver: dispatcher, workers and housekeeping in one."),
+        "worker": ("worker", "Deliver, on one of many machines."),
+        "dispatcher": ("worker", "Wake the workers of many machines for what is due."),
+    },
+    "Watch": {
+        "status": ("status", "Show how every destination stands, and why."),
+        "top": ("top", "Watch what is due, running, late, held or stuck."),
+        "deliveries": ("deliveries", "List deliveries, filtered, newest first."),
+        "show": ("show", "Tell all about a delivery or a job."),
+    },
+    "Intervene": {
+        "replay": ("orders", "Deliver again what failed, was cancelled or waits."),
+        "replays": ("replays", "Follow, pause and cancel replays in bulk."),
+        "cancel": ("orders", "Give up deliveries that wait or run."),
+        "pause": ("destinations", "Hold destinations; submissions wait."),
+        "resume": ("destinations", "End a pause or a block."),
+        "forget": ("forget", "Erase jobs with payload, metadata and excerpts."),
+    },
+    "Destinations and their logins": {
+        "destinations": ("destinations", "List the configured destinations."),
+        "test": ("check", "Try destinations out: log in, write, verify, delete."),
+        "trust": ("trust", "Compare a server's key, and trust it."),
+        "connect": ("connect", "Sign in to the account of a destination."),
+        "connections": ("connections", "List the accounts that destinations use."),
+        "disconnect": ("connections", "Revoke a login and forget it."),
+        "render": ("render", "Show the path that a template makes of a file."),
+        "listen": ("listen", "Receive and check webhook deliveries on this machine."),
+    },
+    "Connectors and plugins": {
+        "connectors": ("connectors", "List the destination types; tell all about one."),
+        "plugins": ("plugins", "List the plugins that are installed or configured."),
+        "plugin": ("plugin", "Write a plugin of your own."),
+    },
+    "Keep": {
+        "backup": ("backup", "Back up ledger, payloads and key while engines run."),
+        "restore": ("backup", "Make a fresh installation of a backup."),
+        "migrate-ledger": ("move", "Move a SQLite ledger to PostgreSQL."),
+        "keys": ("keys", "Manage the keys that encrypt secrets and payloads."),
+    },
 }
-"""The verbs of each file, in the order of ``conveyor --help``."""
+"""What ``conveyor --help`` lists: in each panel the verbs, each with its file and what it does, in a line."""
 
-VERBS = tuple(verb for verbs in FILES.values() for verb in verbs)
+FILES = {verb: file for verbs in PANELS.values() for verb, (file, _) in verbs.items()}
+"""The file of each verb."""
 
 
 class Verbs(TyperGroup):
-    """All verbs; a file is imported when a verb of its is asked for: most commands need one."""
+    """All verbs, of which one is imported when it is asked for: the list says no more than :data:`PANELS`."""
 
-    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
-        """The verb of this name, or None."""
-        # Of one that is none, others are suggested.
-        self._load([cmd_name] if cmd_name in VERBS else VERBS)
-        return super().get_command(ctx, cmd_name)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for panel, verbs in PANELS.items():
+            for verb, (_, line) in verbs.items():
+                self.commands[verb] = TyperCommand(verb, help=line, rich_help_panel=panel)
 
     def list_commands(self, ctx: Context) -> list[str]:
-        """The names of all."""
-        self._load(VERBS)
-        return list(VERBS)
+        """The names of all, in the order of the list."""
+        return list(FILES)
 
-    def _load(self, verbs: Sequence[str]) -> None:
-        missing = set(verbs) - self.commands.keys()
-        for file in [file for file, has in FILES.items() if not missing.isdisjoint(has)]:
-            self.commands.update(_commands(file))
+    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
+        """The verb that ``args`` begin with, and the other arguments."""
+        name, _, others = super().resolve_command(ctx, args)
+        return name, None if name is None else _commands(FILES[name])[name], others
 
 
 def _commands(file: str) -> dict[str, Command]:
