@@ -10,11 +10,20 @@ import pytest
 
 from conveyor.clock import SECOND
 from conveyor.contract import DeliveryError, ErrorKind
-from conveyor.delivery.dispatcher import Dispatcher
+from conveyor.delivery.dispatcher import SCAN_REST, Dispatcher
 from conveyor.delivery.parts import Parts
 from conveyor.errors import Problem
 from conveyor.ids import new as new_id
-from conveyor.ledger.records import Block, BlockReason, Claimed, JobRecord, NewDelivery, Status, Submission
+from conveyor.ledger.records import (
+    Block,
+    BlockReason,
+    Claimed,
+    DueDestination,
+    JobRecord,
+    NewDelivery,
+    Status,
+    Submission,
+)
 from conveyor.testing.scripted import Script, script
 from conveyor.testing.simulation import Simulation, destination
 
@@ -419,6 +428,24 @@ def test_two_thousand_waiting_destinations_cost_nothing_between_scans(
     poll(sim, sim.parts.dispatcher, 3)
     assert asked["d7"] <= 4
     sim.close()
+
+
+def test_a_process_frozen_in_a_scan_looks_again_soon_after_it_wakes(
+    sim: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = sim.ledger.claims.due
+
+    def freeze(now: int) -> list[DueDestination]:
+        found = scan(now)
+        sim.clock.advance(600)
+        return found
+
+    with monkeypatch.context() as frozen:
+        frozen.setattr(sim.ledger.claims, "due", freeze)
+        assert sim.parts.dispatcher.claim(4) == []
+    sim.submit()
+    sim.clock.advance(SCAN_REST)
+    assert len(sim.parts.dispatcher.claim(4)) == 1
 
 
 def test_work_that_falls_due_is_claimed_within_one_poll(sim: Simulation, here: Script) -> None:

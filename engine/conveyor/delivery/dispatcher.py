@@ -34,6 +34,9 @@ POLL = 0.01
 SCAN_SHARE = 5.0
 """After a scan of the due destinations, the next one waits this many times as long as the scan took."""
 
+SCAN_REST = 2.0
+"""Seconds that it waits at most: a process that was frozen, or whose ledger did not answer, was not busy."""
+
 RESCAN = 1.0
 """Seconds after which the due destinations are scanned again in any case."""
 
@@ -255,7 +258,7 @@ class Dispatcher:
         self._exhausted.clear()
         done = self._clock.monotonic()
         self._scanned_at = done
-        self._scan_not_before = done + SCAN_SHARE * (done - instant)
+        self._scan_not_before = done + min(SCAN_SHARE * (done - instant), SCAN_REST)
         return True
 
     def _survey(self, now: int) -> tuple[list[Ready], int | None]:
