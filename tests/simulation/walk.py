@@ -92,7 +92,6 @@ def walk(ground: Ground) -> type[RuleBasedStateMachine]:
         def freeze_or_thaw(self, data: st.DataObject) -> None:
             machine = data.draw(st.sampled_from(self.world.machines))
             machine.frozen = not machine.frozen
-            self.world.slept = True
 
         @precondition(lambda self: len(self.world.machines) > 1)
         @rule(data=st.data(), seed=seeds, before=st.integers(0, 40))

@@ -90,8 +90,6 @@ class World:
         self.source = Destinations(self.bucket(), self.hook())
         self.bag = Bag(self.hub, random.Random(seed)) if rung else None
         self.machines: list[Machine] = []
-        self.slept = False
-        """A process was frozen: one that wakes may begin an upload that nobody needs any more."""
         self.defects: list[str] = []
         self.submitted: dict[str, tuple[str, PayloadRecord]] = {}
         """Destination and payload by delivery id."""
@@ -202,7 +200,7 @@ class World:
         if not held or machine.frozen:
             return
         chance = random.Random(seed)
-        machine.frozen = self.slept = True
+        machine.frozen = True
         for _ in range(OTHERS):
             if self._taken_over(held, machine.worker_id) or not self.hub.step(chance):
                 break
