@@ -16,6 +16,10 @@ from conveyor.log import EngineLog
 GROUP = 128
 """Reports written in one transaction at most."""
 
+GATHER = 0.01
+"""Seconds that reports wait for more of their kind while this process has more work than threads: half of what
+a transaction costs it costs for any number of reports."""
+
 FIRST_WAIT, LAST_WAIT = 0.05, 5.0
 """Seconds between tries while the ledger is away: doubling."""
 
@@ -28,6 +32,7 @@ class Completions:
         clock: Stamps the record.
         log: Says when reports wait or were fenced out.
         written: Called after each group with its reports.
+        crowded: Whether work waits for a free thread, so that more reports are about to come.
     """
 
     def __init__(
@@ -37,11 +42,13 @@ class Completions:
         clock: Clock,
         log: EngineLog,
         written: Callable[[Sequence[AttemptReport]], None],
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._log = log
         self._written = written
+        self._crowded = crowded
         self._queue: deque[AttemptReport] = deque()
         self._wake = threading.Condition()
         self._writing: Sequence[AttemptReport] = ()
@@ -59,7 +66,8 @@ class Completions:
         """Hand a report over; returns at once."""
         with self._wake:
             self._queue.append(report)
-            self._wake.notify_all()
+            if len(self._queue) in (1, GROUP):
+                self._wake.notify_all()
 
     def flush(self) -> None:
         """Write what waits in the calling thread, once; for engines that run without threads."""
@@ -95,6 +103,8 @@ class Completions:
                 self._wake.wait_for(lambda: self._queue or self._ending)
                 if not self._queue:
                     return
+                if self._crowded():
+                    self._wake.wait_for(lambda: len(self._queue) >= GROUP or self._ending, GATHER)
                 group = [self._queue.popleft() for _ in range(min(GROUP, len(self._queue)))]
                 self._writing = group
             try:

@@ -92,6 +92,10 @@ class Inbox:
             self._out -= len(claims)
             return claims
 
+    def crowded(self) -> bool:
+        """Whether claims wait here for a free thread."""
+        return bool(self._claims)
+
     def waiting(self) -> list[Claimed]:
         """The claims that no thread has taken up yet; they stay."""
         with self._lock:

@@ -154,7 +154,9 @@ class Parts:
             only=settings.only,
         )
         self.observers = Observers(shop.registry.plugins, shop.ledger, clock=clock, log=self.log)
-        self.completions = Completions(shop.ledger, clock=clock, log=self.log, written=self._written)
+        self.completions = Completions(
+            shop.ledger, clock=clock, log=self.log, written=self._written, crowded=self.inbox.crowded
+        )
         self.watchdog = Watchdog(
             grace=settings.grace,
             lease=self.heartbeat,
