@@ -17,8 +17,8 @@ GROUP = 128
 """Reports written in one transaction at most."""
 
 GATHER = 0.01
-"""Seconds that reports wait for more of their kind while this process has more work than threads: half of what
-a transaction costs it costs for any number of reports."""
+"""Seconds that reports wait for others while this process has more work than threads: half of what a
+transaction costs it costs for any number of reports."""
 
 FIRST_WAIT, LAST_WAIT = 0.05, 5.0
 """Seconds between tries while the ledger is away: doubling."""
