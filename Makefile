@@ -28,7 +28,7 @@ test-fast: ## Unit tests alone, without servers: for each save
 	@exec $(bin)/pytest tests/unit -q -n auto -m "not server and not long and not live" $(ARGS)
 
 test-long: ## The campaigns: crashes, races and large files at full size
-	@scripts/debian.sh
+	@scripts/debian.sh long
 	@scripts/setup.sh dev
 	@scripts/npm.sh
 	@exec $(bin)/pytest -m "long and not live" $(ARGS)

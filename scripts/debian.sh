@@ -1,5 +1,6 @@
 #!/bin/sh
 # Under CI=true, as root: install the Debian packages that the tests need. Otherwise change nothing.
+# `debian.sh long`: those of `make test-long`, too.
 #
 # No daemon is started on the way: the tests start their own, on free ports (policy-rc.d, see
 # invoke-rc.d(8): exit code 101 forbids every action).
@@ -8,8 +9,10 @@ cd "$(dirname "$0")/.."
 [ "${CI:-}" = true ] || exit 0
 guard=/usr/sbin/policy-rc.d
 
+wanted=$(grep -v '[#:]' scripts/debian-packages.txt)
+[ "${1:-}" != long ] || wanted="$wanted $(sed -n 's/^long: //p' scripts/debian-packages.txt)"
 missing=
-for package in $(grep -v '^#' scripts/debian-packages.txt); do
+for package in $wanted; do
     [ "$(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0

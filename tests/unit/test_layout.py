@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers import other_dav
 
 from conveyor.version import requirement
 
@@ -136,7 +137,9 @@ def test_every_server_of_the_tests_is_installed_by_ci() -> None:
     named = {
         n for module in modules for n in re.findall(r'^PACKAGE = "([\w-]+)', module.read_text(), re.MULTILINE)
     }
-    debian = (ROOT / "scripts" / "debian-packages.txt").read_text().splitlines()
+    named.update(" ".join(other_dav.PACKAGES.values()).split())
+    listed = (ROOT / "scripts" / "debian-packages.txt").read_text().splitlines()
+    debian = [line.removeprefix("long: ") for line in listed]
     npm = (ROOT / "scripts" / "npm-packages.txt").read_text().splitlines()
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     wheels = {re.split(r"[\[<>=]", line)[0] for extra in ("demo", "dev") for line in extras[extra]}

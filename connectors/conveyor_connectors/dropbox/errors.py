@@ -170,8 +170,10 @@ def _from_status(error: Any, doing: str, sent: bool, delay: float | None) -> Del
         kind = K.UNKNOWN_OUTCOME
     elif status == 503 and delay is not None:
         kind = K.THROTTLED
-    said = getattr(error, "message", None) if isinstance(error, sdk.BadInputError) else None
-    text = f"could not {doing}: HTTP {status}" + (f" ({str(said).splitlines()[0][:200]})" if said else "")
+    said = str(getattr(error, "message", None) or "") if isinstance(error, sdk.BadInputError) else ""
+    if said.lstrip().startswith("<"):  # a page of something in between: Dropbox answers in a line of text
+        said = ""
+    text = f"could not {doing}: HTTP {status}" + (f" ({said.splitlines()[0][:200]})" if said else "")
     return DeliveryError(kind, text, retry_after=delay, code=status)
 
 
