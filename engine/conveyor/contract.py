@@ -391,7 +391,7 @@ class Connector(Protocol):
         """Tell whether an earlier attempt of this delivery arrived. Only with the capability ``find``."""
 
     def abandon(self, state: State, context: AttemptContext) -> None:
-        """Remove what a dead delivery left: parts, temporary files, sessions. Nothing there is success."""
+        """Remove what a delivery left: parts, temporary files, sessions; never its file. None is success."""
 
     def check(self, context: AttemptContext) -> CheckReport:
         """Log in and try what ``deliver`` needs; raise what ``deliver`` would raise."""

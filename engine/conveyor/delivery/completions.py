@@ -42,7 +42,7 @@ class Completions:
         clock: Clock,
         log: EngineLog,
         written: Callable[[Sequence[AttemptReport]], None],
-        crowded: Callable[[], bool] = lambda: False,
+        crowded: Callable[[], bool],
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -66,7 +66,7 @@ class Completions:
         """Hand a report over; returns at once."""
         with self._wake:
             self._queue.append(report)
-            if len(self._queue) in (1, GROUP):
+            if len(self._queue) in (1, GROUP):  # nothing between them is waited for
                 self._wake.notify_all()
 
     def flush(self) -> None:

@@ -82,10 +82,6 @@ class Verbs(TyperGroup):
             for verb, (_, line) in verbs.items():
                 self.commands[verb] = TyperCommand(verb, help=line, rich_help_panel=panel)
 
-    def list_commands(self, ctx: Context) -> list[str]:
-        """The names of all, in the order of the list."""
-        return list(FILES)
-
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
         """The verb that ``args`` begin with, and the other arguments."""
         name, _, others = super().resolve_command(ctx, args)
