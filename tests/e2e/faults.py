@@ -140,6 +140,7 @@ class Carrying:
         found = {
             "kill": Action("kill", crew.kill),
             "freeze past the lease": Action("freeze", crew.freeze, crew.thaw, PAST_THE_LEASE),
+            "kill, and cancel what was under way": Action("kill", self.kill_and_cancel),
             "cancel": Action("operator", lambda _: self.order(self.cancel)),
             "replay what failed": Action("operator", lambda _: self.order(self.replay)),
             "resume every destination": Action("operator", lambda _: self.order(self.resume)),
@@ -201,12 +202,20 @@ class Carrying:
         """An application hands over ``count`` files, from that number on."""
         self.done.digests |= campaign.submit_some(self.installation, range(number, number + count), self.seed)
 
-    def cancel(self) -> None:
-        """One delivery that waits, and some that are under way."""
+    def kill_and_cancel(self, victim: int) -> None:
+        """Nobody is left to tidy up after these but the engine's cleaner."""
+        self.crew.kill(victim)
+        self.order(partial(self.cancel, waiting=0, running=16))
+
+    def cancel(self, waiting: int = 1, running: int = 4) -> None:
+        """Deliveries that wait, and some that are under way."""
         ledger = self.installation.ledger
         wait = ledger.deliveries.find(Filter(statuses=OPEN), limit=50)
         run = ledger.deliveries.find(Filter(statuses=frozenset({Status.DELIVERING})), limit=50)
-        chosen = self.chance.sample(wait, min(1, len(wait))) + self.chance.sample(run, min(4, len(run)))
+        chosen = [
+            *self.chance.sample(wait, min(waiting, len(wait))),
+            *self.chance.sample(run, min(running, len(run))),
+        ]
         if chosen:
             wanted = Filter(ids=tuple({delivery.id for delivery in chosen}))
             self.done.cancelled |= set(ledger.orders.cancel(wanted, now=ledger.clock.now()).done)

@@ -298,7 +298,7 @@ def prove(
     found = checker.check(on.place, done.digests, on.held, {"webhook": posts}, cancelled=done.cancelled)
     found.trouble = done.trouble
     found.strangers += [f"payload store: {path}" for path in on.place.folder.glob("**/.pay_*.part")]
-    found.kills = done.counts["kill"] + done.counts["kill a dispatcher"]
+    found.kills = sum(count for what, count in done.counts.items() if what.startswith("kill"))
     found.seconds = done.seconds
     print(done.listed())
     for name, said in on.notes().items():
