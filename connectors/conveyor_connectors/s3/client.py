@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 CONNECTIONS = 64
 """Idle connections kept per host: above the number of threads that a process runs."""
 
+REGION = "us-east-1"
+"""Where neither the options nor the machine's configuration name one."""
+
 _NO_MACHINE = {
     "profile": (None, None, None, None),
     "region": (None, None, None, None),
@@ -96,36 +99,62 @@ def _config(options: S3Options) -> Config:
 
 
 def _create(options: S3Options, network: Network) -> S3Client:
-    session = _session(options, network)
-    region = options.region or session.get_config_variable("region") or "us-east-1"
-    if options.role_arn is not None:
-        as_role(session, options, network, region, _config(options))
-    client = boto3.session.Session(botocore_session=session).client(
+    keys = _keys(options)
+    if not keys or options.role_arn is not None:
+        session, keys = _own_session(options, network, keys), {}
+    else:
+        session = _bare()
+    client = session.client(
         "s3",
-        region_name=region,
+        region_name=options.region or session.region_name or REGION,
         endpoint_url=options.endpoint,
         verify=options.verify_tls,
         config=_config(options),
+        **keys,
     )
     police(client, network, verify=options.verify_tls, ca=options.ca_bundle, connections=CONNECTIONS)
     return client
 
 
+def _keys(options: S3Options) -> dict[str, Any]:
+    """The destination's own credentials; none where the machine's are used."""
+    if options.access_key is None or options.secret_key is None:
+        return {}
+    token = options.session_token
+    return {
+        "aws_access_key_id": options.access_key,
+        "aws_secret_access_key": options.secret_key.get_secret_value(),
+        "aws_session_token": token.get_secret_value() if token else None,
+    }
+
+
 @functools.cache
 def _loader() -> Any:
+    """The parsed service descriptions: 50 ms and much memory for each session that loads its own."""
     return botocore.session.Session(session_vars=_NO_MACHINE).get_component("data_loader")
 
 
-def _session(options: S3Options, network: Network) -> botocore.session.Session:
-    """A session with the destination's credentials, or with the machine's when it gives none."""
-    if options.access_key is None or options.secret_key is None:
-        return machine_session(options.profile, options.region, network)
-    # Nothing of the machine's own AWS configuration belongs to this destination.
+def _without_machine() -> botocore.session.Session:
+    """Nothing of the machine's own AWS configuration belongs to a destination with keys."""
     session = botocore.session.Session(session_vars=_NO_MACHINE)
-    # The parsed service descriptions: 50 ms and much memory for each session that loads its own.
     session.register_component("data_loader", _loader())
-    token = options.session_token
-    session.set_credentials(
-        options.access_key, options.secret_key.get_secret_value(), token.get_secret_value() if token else None
-    )
     return session
+
+
+@functools.cache
+def _bare() -> boto3.session.Session:
+    """One session for all clients with nothing but keys: to make one costs as much as a client."""
+    return boto3.session.Session(botocore_session=_without_machine())
+
+
+def _own_session(options: S3Options, network: Network, keys: dict[str, Any]) -> boto3.session.Session:
+    """A session changed for its one client: with the machine's credentials, or with a role's."""
+    if keys:
+        made = _without_machine()
+        made.set_credentials(*keys.values())
+    else:
+        made = machine_session(options.profile, options.region, network)
+    if options.role_arn is not None:
+        region = options.region or made.get_config_variable("region") or REGION
+        as_role(made, options, network, region, _config(options))
+    return boto3.session.Session(botocore_session=made)
