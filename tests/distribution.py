@@ -27,8 +27,9 @@ ONE_BY_ONE = (
 TOGETHER = {
     "packaging": re.compile(r"tests/packaging/"),
     "rabbitmq": re.compile(r"tests/(cli|machines|servers)/.*(rabbit|amqp)"),
+    "buckets": re.compile(r"tests/machines/test_machines_payloads"),
 }
-"""Tests that share what takes longest to make: wheels and environments; a server in Erlang."""
+"""Tests that share what takes longest to make: wheels and environments; a server in Erlang; object stores."""
 
 ORDER = (*ONE_BY_ONE, "tests/docs/", "tests/cli/", "tests/conformance/", "tests/engine/")
 """The longest first; others after them."""

@@ -14,6 +14,8 @@ def test_what_is_costly_is_shared() -> None:
     assert group_of("tests/packaging/a.py::test_a") == group_of("tests/packaging/b.py::test_b[c]")
     assert group_of(f"{BROKERS}[rabbitmq]") == group_of("tests/machines/test_machines_tls.py::test_a[amqps]")
     assert group_of(f"{BROKERS}[redis]") == f"{BROKERS}[redis]"
+    payloads = "tests/machines/test_machines_payloads.py::test_"
+    assert group_of(f"{payloads}a[seaweed]") == group_of(f"{payloads}b")
 
 
 def test_modules_and_classes_stay_together() -> None:
