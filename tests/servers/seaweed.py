@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,13 +46,19 @@ def start() -> Iterator[S3Server]:
 @contextmanager
 def _run(server: S3Server, home: Path) -> Iterator[S3Server]:
     assert server.secure_port is not None
-    with running(
-        ["weed", *_arguments(server, home)],
-        log=home / "log",
-        ready=lambda: listens(server.port) and listens(server.secure_port or 0) and _serves(server),
-        env={"TMPDIR": str(home), "WEED_S3_SSE_KEY": "test"},
-    ):
-        yield server
+    arguments = _arguments(server, home)
+    try:
+        with running(
+            ["weed", *arguments],
+            log=home / "log",
+            ready=lambda: listens(server.port) and listens(server.secure_port or 0) and _serves(server),
+            env={"TMPDIR": str(home), "WEED_S3_SSE_KEY": "test"},
+        ):
+            yield server
+    finally:
+        # It makes these where nobody can choose, and leaves them.
+        for part, port in re.findall(r"-(\w+)\.port\.grpc=(\d+)", " ".join(arguments)):
+            Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock").unlink(missing_ok=True)
 
 
 def _serves(server: S3Server) -> bool:
@@ -101,7 +108,9 @@ def _arguments(server: S3Server, home: Path) -> list[str]:
             for kind in ("", ".grpc")
         ),
         "-filer",
+        f"-filer.localSocket={home / 'filer.sock'}",
         "-s3",
+        f"-s3.localSocket={home / 's3.sock'}",
         f"-s3.config={config}",
         "-s3.autoCreateBucket=false",
         "-s3.port.iceberg=0",
