@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,5 +116,9 @@ class Place:
         """End all engines, at once."""
         for engine in self.engines:
             if engine.poll() is None:
-                os.killpg(engine.pid, signal.SIGKILL)
-            engine.wait()
+                with suppress(ProcessLookupError):
+                    os.killpg(engine.pid, signal.SIGKILL)
+        for engine in self.engines:
+            # Not for ever: Ctrl-C within `poll` may have left the lock taken that Python's own `wait` needs.
+            with suppress(subprocess.TimeoutExpired):
+                engine.wait(5)
