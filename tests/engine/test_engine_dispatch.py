@@ -502,6 +502,18 @@ def test_due_within_a_horizon(tmp_path: Path) -> None:
     sim.close()
 
 
+def test_what_waits_behind_stalled_attempts_is_due_all_the_same(sim: Simulation) -> None:
+    """``run --until-idle`` must not leave it behind when these attempts have just ended."""
+    dispatcher = sim.parts.dispatcher
+    sim.submit()
+    dispatcher.stalled(frozenset({"here"}))
+    assert dispatcher.claim(4) == []
+    assert dispatcher.due_within(0)
+    assert dispatcher.claim(4) == []
+    dispatcher.stalled(frozenset())
+    assert len(dispatcher.claim(4)) == 1
+
+
 def test_the_dispatcher_sleeps_no_longer_than_a_poll_and_wakes_by_the_bell(sim: Simulation) -> None:
     import threading
     import time

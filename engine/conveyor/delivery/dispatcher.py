@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -221,8 +221,8 @@ class Dispatcher:
             now = self._clock.now()
             self._look(now)
             self._asleep = False
-            self._paced.clear()  # what waits for its rate is due all the same
-            return bool(self._survey(now + micros(seconds))[0])
+            # What waits for its rate, or behind attempts that stalled, is due all the same.
+            return any(at <= now + micros(seconds) for _, at in self._standings(self._due))
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -265,22 +265,26 @@ class Dispatcher:
         """The destinations to serve at ``now``, least recently served first, and when the next one is due."""
         ready: list[Ready] = []
         wake: int | None = None
-        for due in self._due:
-            if due.destination in self._exhausted or due.destination in self._stalled:
-                continue
-            destination = self._source.get(due.destination)
-            if destination is None or (self._only is not None and not self._only(destination)):
-                continue
-            at, block = self._standing(due, destination)
-            if at is None:
-                continue
-            at = max(at, self._paced.get(due.destination, 0))
+        gone, stalled = self._exhausted, self._stalled
+        open_ = (d for d in self._due if d.destination not in gone and d.destination not in stalled)
+        for item, at in self._standings(open_):
+            at = max(at, self._paced.get(item.destination.id, 0))
             if at <= now:
-                ready.append(Ready(destination, due, block))
+                ready.append(item)
             elif wake is None or at < wake:
                 wake = at
         ready.sort(key=lambda item: (item.destination.id in self._suspects, self._last_served(item, now)))
         return ready, wake
+
+    def _standings(self, dues: Iterable[DueDestination]) -> Iterator[tuple[Ready, int]]:
+        """Those that may be served by this process at some time, each with that time."""
+        for due in dues:
+            destination = self._source.get(due.destination)
+            if destination is None or (self._only is not None and not self._only(destination)):
+                continue
+            at, block = self._standing(due, destination)
+            if at is not None:
+                yield Ready(destination, due, block), at
 
     def _pace(self, destination: str, until: int) -> None:
         # Looked at again before that in any case: an edit may have raised the rate.
