@@ -20,6 +20,7 @@ from benchmarks._noop import SPECS
 from conveyor import log
 from conveyor.config import load
 from conveyor.delivery.engine import Engine
+from conveyor.delivery.runner import spare_collector
 from conveyor.ids import new
 from conveyor.installation import Installation
 from conveyor.ledger.records import JobRecord, NewDelivery, Submission
@@ -149,6 +150,7 @@ def installation(path: Path) -> Iterator[Installation]:
 def running(opened: Installation) -> Iterator[Engine]:
     """An engine in this process."""
     engine = Engine(opened.workshop(), opened.worker_settings(), opened.clock)
+    spare_collector()
     engine.start()
     try:
         yield engine

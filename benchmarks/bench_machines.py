@@ -21,6 +21,8 @@ from typing import Any
 
 from benchmarks._kit import delivered, fill, goal, installation, table, title, until, workplace, write_config
 
+from conveyor.delivery.runner import spare_collector
+
 GOALS = {"PostgreSQL alone": 3_000, "Redis": 1_500, "RabbitMQ": 1_500}
 KEY = "YmVuY2htYXJrcy1iZW5jaG1hcmtzLWJlbmNobWFya3M="
 
@@ -39,6 +41,7 @@ def work(path: str, ready: Any, end: Any) -> None:
     _ignore_interrupts()
     log.configure(level="error")
     with installation(Path(path)) as opened:
+        spare_collector()
         settings = replace(opened.worker_settings(), rings=False)
         engine = Engine(opened.workshop(), settings, opened.clock)
         engine.start()

@@ -18,6 +18,7 @@ from conveyor.cli.serving import RELOAD_EVERY, reloading
 from conveyor.contract import Log
 from conveyor.delivery.engine import Engine
 from conveyor.delivery.loops import Loop
+from conveyor.delivery.runner import spare_collector
 from conveyor.installation import Installation
 from conveyor.log import EngineLog
 
@@ -48,6 +49,7 @@ class Lifecycle(Middleware):
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
         """Register, before anything is claimed."""
+        spare_collector()
         self._engine.resize(worker.worker_threads)
         self._engine.begin()
         self._engine.adopt(worker)

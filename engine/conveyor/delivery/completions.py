@@ -13,7 +13,7 @@ from conveyor.ledger.facade import Ledger
 from conveyor.ledger.records import AttemptReport
 from conveyor.log import EngineLog
 
-GROUP = 128
+GROUP = 256
 """Reports written in one transaction at most."""
 
 GATHER = 0.01

@@ -18,7 +18,7 @@ class Inbox:
     AHEAD_SECONDS = 0.05
     """Claims are taken ahead for about as long: short attempts in large groups, long ones not at all."""
 
-    AHEAD_MOST = 12
+    AHEAD_MOST = 24
     """For each thread, at most so many claims are taken ahead."""
 
     def __init__(self, threads: int, spare: int = 0) -> None:
