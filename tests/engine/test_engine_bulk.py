@@ -39,7 +39,7 @@ def test_all_are_delivered_in_the_end(sim: Simulation) -> None:
     ident = sim.ledger.bulk.begin(FAILED, sim.clock.now())
     # With nobody to feed it, it is work all the same.
     assert not idle(sim.ledger, sim.source, sim.clock, 0)
-    sim.run(120, every=0.5)
+    sim.run(300)
     assert {sim.delivery(each).status for each in ids} == {Status.DELIVERED}
     (record,) = sim.ledger.bulk.all(ident)
     assert record.state is ReplayState.DONE
@@ -74,11 +74,11 @@ def test_at_a_paused_destination_no_more_than_a_few_wait_and_idle_is_idle(sim: S
     broken(sim, 50)
     sim.ledger.health.pause(["here"], None, sim.clock.now())
     sim.ledger.bulk.begin(FAILED, sim.clock.now())
-    sim.run(60, every=0.5)
+    sim.run(150)
     assert sim.ledger.bulk.all()[0].parts[0].statuses["pending"] == 20
     assert idle(sim.ledger, sim.source, sim.clock, 0)
     sim.ledger.health.resume(["here"], sim.clock.now())
     sim.parts.dispatcher.ring()
-    sim.run(60, every=0.5)
+    sim.run(150)
     assert sim.ledger.bulk.all()[0].state is ReplayState.DONE
     sim.close()

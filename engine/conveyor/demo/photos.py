@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import random
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 320, 200
+
+SUN = bytes((255, 240, 170))
 
 NAMES = ("Grüße 100%.png", "IMG_0001.png", "IMG_0001.png")
 """As phones send them: not all ASCII, and not all different."""
@@ -20,9 +25,10 @@ class Photo(NamedTuple):
     data: bytes
 
 
-def photos() -> list[Photo]:
+@functools.cache
+def photos() -> Sequence[Photo]:
     """The same three pictures each time: an evening sky, each with a sun of its own."""
-    return [Photo(name, _png(_rows(seed))) for seed, name in enumerate(NAMES)]
+    return tuple(Photo(name, _png(_rows(seed))) for seed, name in enumerate(NAMES))
 
 
 def _rows(seed: int) -> bytes:
@@ -31,13 +37,17 @@ def _rows(seed: int) -> bytes:
     sun_x, sun_y, size = WIDTH * (seed + 1) // 4, HEIGHT // 3, 20 + 6 * seed
     out = bytearray()
     for y in range(HEIGHT):
+        row = bytearray((255 - y // 2, 120 + y // 4, 40 + y)) * WIDTH
+        if (chord := size * size - (y - sun_y) ** 2) > 0:
+            half = math.isqrt(chord - 1)
+            left, right = max(0, sun_x - half), min(WIDTH, sun_x + half + 1)
+            row[3 * left : 3 * right] = SUN * (right - left)
+        row[2::3] = bytes(
+            min(255, blue + (noise & 15))
+            for blue, noise in zip(row[2::3], grain.randbytes(WIDTH), strict=True)
+        )
         out.append(0)
-        sky = bytes((255 - y // 2, 120 + y // 4, 40 + y))
-        noise = grain.randbytes(WIDTH)
-        for x in range(WIDTH):
-            bright = (x - sun_x) ** 2 + (y - sun_y) ** 2 < size * size
-            red, green, blue = (255, 240, 170) if bright else sky
-            out += bytes((red, green, min(255, blue + (noise[x] & 15))))
+        out += row
     return bytes(out)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from conveyor.contract import ConnectorSpec
 
 
-KEEP_EVERY = 10.0
+KEEP_EVERY = 25.0
 """Simulated seconds between beats and housekeeping in a long run."""
 
 
