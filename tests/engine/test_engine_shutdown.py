@@ -271,6 +271,29 @@ def test_a_hanging_attempt_that_is_no_longer_ours_loses_its_thread_too(
     until(lambda: engine.parts.inbox.lost_threads == 0, "regained")
 
 
+def test_a_delivery_that_is_claimed_anew_beside_its_old_attempt_leaves_the_count_of_threads_right(
+    running: Running, acts: Script
+) -> None:
+    old, new = Gate(listens=False), Gate(listens=True)
+    acts.then(old, new)
+    ident = running.sim.submit()["here"]
+    engine = running.engine(threads=4)
+    old.wait_for(1)
+    orders, one = running.sim.ledger.orders, Filter(ids=(ident,))
+    orders.cancel(one, now=SystemClock().now())
+    orders.replay(one, now=SystemClock().now(), expires=lambda _: 2**62)
+    engine.ring()
+    new.wait_for(1)
+    assert engine.running == 2, "both are watched: the old one may hang"
+    engine.parts.heartbeat.beat()
+    old.open.set()
+    until(lambda: engine.running == 1, "the old one has ended")
+    new.open.set()
+    until(lambda: running.statuses() == {Status.DELIVERED}, "delivered")
+    until(lambda: engine.idle(), "idle")
+    assert (engine.parts.inbox.running, engine.parts.inbox.lost_threads) == (0, 0)
+
+
 # --- the ledger away -------------------------------------------------------------------------------
 
 

@@ -50,7 +50,8 @@ class Watchdog:
         self._write_off = write_off
         self._stalled = stalled
         self._lock = threading.Lock()
-        self._running: dict[str, Attempt] = {}
+        self._running: dict[tuple[str, int], Attempt] = {}
+        """By delivery and fence: a delivery may be claimed anew beside an old attempt at it."""
         self._loop = Loop("watchdog", self._round, log)
 
     def start(self) -> None:
@@ -64,15 +65,12 @@ class Watchdog:
     def enter(self, attempt: Attempt) -> None:
         """An attempt begins."""
         with self._lock:
-            self._running[attempt.claim.delivery_id] = attempt
+            self._running[attempt.claim.delivery_id, attempt.claim.fence] = attempt
 
     def leave(self, attempt: Attempt) -> bool:
         """An attempt has ended; False when it had been written off meanwhile."""
         with self._lock:
-            if self._running.get(attempt.claim.delivery_id) is not attempt:
-                return False
-            del self._running[attempt.claim.delivery_id]
-            return True
+            return self._running.pop((attempt.claim.delivery_id, attempt.claim.fence), None) is not None
 
     def running(self) -> list[Attempt]:
         """The attempts under way."""
