@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import pytest
@@ -397,6 +398,33 @@ def run(engine: FakeEngine, **more: Any) -> tuple[Exit, bool]:
     options: dict[str, Any] = {"until_idle": True, "horizon": 0.0, "reload": lambda asked: None}
     options["failed"] = lambda: False
     return run_engine(engine, Signals(QUIET), **{**options, **more})
+
+
+def test_a_signal_is_heeded_at_whatever_line_of_the_wait_it_comes() -> None:
+    lines = 0
+
+    def waits(signals: Signals, comes_at: int) -> None:
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal lines
+            lines += event == "line"
+            if event == "line" and lines == comes_at:
+                signals._on_stop(signal.SIGTERM, frame)  # as Python does, between two steps of this thread
+            return trace
+
+        sys.settrace(trace)
+        signals.stop.wait(0.001)
+        sys.settrace(None)
+
+    comes_at = 0
+    while comes_at <= lines:
+        comes_at, lines = comes_at + 1, 0
+        signals = Signals(QUIET)
+        thread = threading.Thread(target=waits, args=(signals, comes_at), daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+        assert not thread.is_alive(), f"hangs for ever at line {comes_at} of the wait"
+        assert signals.stop.is_set() or lines < comes_at
+    assert comes_at > 3
 
 
 def test_a_ledger_away_is_not_idle() -> None:

@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -42,6 +43,37 @@ class Runnable(Protocol):
     def idle(self, horizon: float) -> bool: ...
 
 
+class Flag(threading.Event):
+    """An event that a signal handler may set.
+
+    The handler runs in the main thread, between two steps of whatever that does. Were it at the lock of an
+    ordinary event, which is not reentrant, both would wait for ever: here is none. Whoever waits looks.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._up = False
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
+        return self._up
+
+    def set(self) -> None:
+        """Set it."""
+        self._up = True
+
+    def clear(self) -> None:
+        """Take it back."""
+        self._up = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep until it is set, ``timeout`` seconds at most; whether it is."""
+        end = float("inf") if timeout is None else time.monotonic() + timeout
+        while not self._up and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, TICK))
+        return self._up
+
+
 class Signals:
     """SIGTERM and SIGINT ask to stop, a second one leaves at once; SIGHUP asks to reload.
 
@@ -50,8 +82,8 @@ class Signals:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self.stop = threading.Event()
-        self.reload = threading.Event()
+        self.stop = Flag()
+        self.reload = Flag()
 
     def install(self) -> None:
         """Install the handlers; only in the main thread."""
