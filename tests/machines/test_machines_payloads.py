@@ -28,7 +28,7 @@ from conveyor.contract import DeliveryError, ErrorKind
 from conveyor.errors import PayloadError, SubmissionError
 from conveyor.ids import new
 from conveyor.keyring import Keyring
-from conveyor.ledger.records import PayloadRecord
+from conveyor.ledger.records import Filter, PayloadRecord
 from conveyor.payloads import PayloadKeys, open_store
 from conveyor.payloads.remote import CLOCK, PART, RemoteStore
 from conveyor.payloads.remote_file import refused
@@ -329,6 +329,35 @@ def test_a_store_that_cannot_be_used_says_why(seaweed_server: S3Server) -> None:
 @pytest.fixture
 def settings(bucket: Bucket) -> dict[str, Any]:
     return {"payloads": bucket.url, "payload_options": bucket.options}
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+def test_a_backup_of_it_is_restored_there_and_elsewhere(
+    place: Callable[..., Place], bucket: Bucket, tmp_path: Path, encrypted: bool
+) -> None:
+    key = {"key": {"value": Fernet.generate_key().decode()}, "payload_encryption": encrypted}
+    to = {"type": "webhook", "url": "http://127.0.0.1:9/"}
+
+    def stored_in(prefix: str) -> dict[str, Any]:
+        return {**key, "payloads": bucket.url.replace("/pay", prefix), "payload_options": bucket.options}
+
+    sizes = [0, 5_000, MULTIPART if bucket.multipart else PART // 2]
+    here = place(hook=to, settings=stored_in("/pay"))
+    with here.open() as installation:
+        for size in sizes:
+            installation.submitter().submit(Endless(size), to=["hook"], filename=f"{size}.jpg")
+    made = json.loads(here.cli("backup", str(tmp_path / "backup"), "--json").stdout)
+    assert (made["payloads"]["count"], made["payloads"]["damaged"]) == (3, {})
+    for settings in (key, stored_in("/again")):
+        there = place(hook=to, settings=settings)
+        there.cli("restore", str(tmp_path / "backup"))
+        with there.open() as installation:
+            found = [each.job.payload for each in installation.ledger.deliveries.find(Filter(), limit=10)]
+            assert sorted(payload.size for payload in found) == sizes
+            for payload in found:
+                installation.payloads.verify(payload)
+                with installation.payloads.open(payload) as stream:
+                    assert digest(stream) == digest(Endless(payload.size))
 
 
 def test_an_engine_delivers_from_a_bucket_and_cleans_up(
