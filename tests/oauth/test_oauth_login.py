@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -210,6 +211,39 @@ def test_a_throttled_token_endpoint_states_its_delay(kit: Any) -> None:
     kit.server.faults = [Fault("/token", answer=(429, {}), headers={"Retry-After": "17"})]
     error = refused(kit.tokens().token)
     assert (error.kind, error.retry_after) == (ErrorKind.THROTTLED, 17.0)
+
+
+def grant(**more: Any) -> dict[str, Any]:
+    return {"access_token": "at-new", "refresh_token": "rt-new", **more}
+
+
+ODD_LIVES = {
+    "nan": float("nan"), "inf": float("inf"), "long": 2**63 - 1, "longer": 10**400, "words": "never",
+    "list": [], "negative": -5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("life", ODD_LIVES.values(), ids=ODD_LIVES)
+def test_a_life_that_no_calendar_holds_costs_no_login(kit: Any, life: Any) -> None:
+    kit.connect(life=-1)
+    kit.server.faults = [Fault("/token", answer=(200, grant(expires_in=life)))]
+    assert kit.tokens().token().value == "at-new"
+    assert kit.secrets().refresh == "rt-new"
+
+
+def test_a_date_that_no_calendar_has_costs_no_login(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    kit.connect(life=-1)
+    odd = "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
+    monkeypatch.setattr(BaseHTTPRequestHandler, "date_time_string", lambda *_: odd)
+    kit.server.faults = [Fault("/token", answer=(200, grant()))]
+    assert kit.tokens().token().value == "at-new"
+
+
+def test_an_answer_nested_without_end_is_no_answer(kit: Any) -> None:
+    kit.connect(life=-1)
+    kit.server.faults = [Fault("/token", answer=(200, b"[" * 100_000))] * 2
+    error = refused(kit.tokens().token)
+    assert (error.kind, "no access token" in error.message) == (ErrorKind.TRANSIENT, True)
 
 
 def test_secrets_that_a_provider_repeats_are_hidden(kit: Any) -> None:

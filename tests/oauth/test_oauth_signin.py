@@ -174,6 +174,16 @@ def test_a_device_is_polled_at_the_providers_pace(kit: Any) -> None:
     assert kit.rules.refusals == ["authorization_pending"] * 2
 
 
+@pytest.mark.parametrize("stated", [float("nan"), float("inf"), -1, "soon"])
+def test_a_device_is_polled_at_a_sane_pace_whatever_is_stated(kit: Any, stated: Any) -> None:
+    document = {"device_code": "dc", "user_code": "WDJB", "verification_uri": "https://example.org/device"}
+    answer = {**document, "interval": stated, "expires_in": stated}
+    kit.server.faults = [Fault("/device", answer=(200, answer))]
+    device = signin.begin_device(application(kit))
+    assert 1 <= device.interval <= 60
+    assert 1 <= device.expires_in <= 3600
+
+
 def test_a_device_whose_sign_in_is_declined_or_forgotten(kit: Any) -> None:
     app = application(kit)
     device = signin.begin_device(app)

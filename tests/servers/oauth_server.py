@@ -23,7 +23,7 @@ class Fault:
 
     Attributes:
         path: The route, ``/token``.
-        answer: Status and document to answer with, the request unheeded.
+        answer: Status and document (or bytes) to answer with, the request unheeded.
         lost: The request is carried out and the answer thrown away.
         cut: The connection is closed and the request unheeded.
         headers: Added to ``answer``.
@@ -31,7 +31,7 @@ class Fault:
     """
 
     path: str
-    answer: tuple[int, Mapping[str, Any]] | None = None
+    answer: tuple[int, Mapping[str, Any] | bytes] | None = None
     lost: bool = False
     cut: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -178,8 +178,10 @@ class _Handler(BaseHTTPRequestHandler):
             return unquote_plus(name), unquote_plus(secret)
         return form.get("client_id", ""), form.get("client_secret")
 
-    def _answer(self, status: int, document: Mapping[str, Any], *, headers: Mapping[str, str]) -> None:
-        body = json.dumps(document).encode()
+    def _answer(
+        self, status: int, document: Mapping[str, Any] | bytes, *, headers: Mapping[str, str]
+    ) -> None:
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

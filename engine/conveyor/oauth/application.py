@@ -16,7 +16,7 @@ from conveyor.contract import OAuthProvider
 from conveyor.errors import ConveyorError, UsageError
 from conveyor.ledger.connections import Tokens
 from conveyor.oauth.contract import TokenForm, Unattended
-from conveyor.oauth.http import Answer, NoAnswer, ask
+from conveyor.oauth.http import Answer, NoAnswer, ask, stated_seconds
 from conveyor.oauth.refusals import NotConnected, refusal
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 LIFE = 3600.0
 """Seconds an access token is taken to live where the provider does not tell (RFC 6749 §5.1)."""
+
+LONGEST_LIFE = 366 * 86400.0
+"""Seconds it is believed to live at most: providers say "for ever" by numbers that no calendar holds."""
 
 _PLACE = re.compile(r"\{([a-z_]+)\}")
 _FORM = "application/x-www-form-urlencoded"
@@ -283,14 +286,10 @@ def _granted(answer: Answer) -> Granted:
     if not isinstance(access, str) or not access:
         raise NoAnswer("the provider's answer holds no access token", sent=True)
     refresh, scope = document.get("refresh_token"), document.get("scope")
-    try:
-        life = float(document.get("expires_in") or LIFE)
-    except (TypeError, ValueError):
-        life = LIFE
     return Granted(
         access,
         refresh if isinstance(refresh, str) and refresh else None,
-        max(life, 1.0),
+        stated_seconds(document.get("expires_in"), LIFE, most=LONGEST_LIFE),
         # RFC 6749 §3.3 separates by spaces; some providers by commas.
         tuple(scope.replace(",", " ").split()) if isinstance(scope, str) else None,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -131,7 +132,7 @@ def _plain(error: Exception) -> str:
 def _object(text: bytes) -> Mapping[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested without end
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -139,5 +140,20 @@ def _object(text: bytes) -> Mapping[str, Any]:
 def _instant(text: str | None) -> float | None:
     try:
         return None if text is None else parsedate_to_datetime(text).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):  # no date, or one that no calendar has
         return None
+
+
+def stated_seconds(value: Any, otherwise: float, *, most: float) -> float:
+    """A time that a document states, in seconds: between 1 and ``most``, whatever stands there.
+
+    Args:
+        value: As it stands in the document.
+        otherwise: Where that is no number.
+        most: What a larger one is taken for.
+    """
+    try:
+        stated = float(value or otherwise)
+    except (TypeError, ValueError, OverflowError):
+        return otherwise
+    return otherwise if math.isnan(stated) else min(max(stated, 1.0), most)

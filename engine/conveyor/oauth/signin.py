@@ -13,12 +13,17 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from conveyor.contract import Trouble
 from conveyor.errors import ConveyorError, UsageError
+from conveyor.oauth.http import stated_seconds
 from conveyor.oauth.refusals import Refused
 
 if TYPE_CHECKING:
     from conveyor.oauth.application import Application, Granted
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+
+DEVICE_LIFE = 3600.0
+DEVICE_INTERVAL = 60.0
+"""Seconds at most that a device code is waited for, and between two questions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +142,10 @@ def begin_device(application: Application) -> DeviceCode:
             str(document["user_code"]),
             # Before the RFC, Google called it verification_url.
             str(document.get("verification_uri") or document["verification_url"]),
-            float(document.get("expires_in") or 600),
-            float(document.get("interval") or 5),
+            stated_seconds(document.get("expires_in"), 600.0, most=DEVICE_LIFE),
+            stated_seconds(document.get("interval"), 5.0, most=DEVICE_INTERVAL),
         )
-    except (KeyError, ValueError, TypeError):
+    except KeyError:
         reason = document.get("error") or f"HTTP {answer.status}"
         raise ConveyorError(f"{application.provider.title} gave no device code: {reason}") from None
 
