@@ -7,6 +7,7 @@ a setting; never in the ledger.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -26,21 +27,22 @@ _BRING = (
 _ADD = "put a new key in front of the others, on every machine; then run `conveyor keys rotate` again"
 
 
+_Stamp = tuple[int, int, int]
+
+
 class Keyring:
     """Encrypts and decrypts small values.
 
     Args:
         keys: Fernet keys, the encrypting one first; at least one.
-        file: Where they were read from: a changed file is read again, so that a rotation reaches processes
-            that run.
 
     Raises:
         LedgerError: A key is malformed.
     """
 
-    def __init__(self, keys: Sequence[str | bytes], *, file: Path | None = None) -> None:
-        self._file = file
-        self._stamp = _stamp(file)
+    def __init__(self, keys: Sequence[str | bytes]) -> None:
+        self._file: Path | None = None
+        self._stamp: _Stamp | None = None
         self._keys = _Keys(keys)
 
     def __repr__(self) -> str:
@@ -49,6 +51,8 @@ class Keyring:
     @classmethod
     def load(cls, key: str | None = None, *, file: Path | None = None, create: bool = False) -> Keyring:
         """Take the keys from a setting, or from a file.
+
+        A file is read again when it has changed, so that a rotation reaches processes that run.
 
         Args:
             key: One or more keys, separated by white space or commas. Wins over ``file``.
@@ -64,7 +68,10 @@ class Keyring:
             raise LedgerError("no encryption key is configured", cure=_MAKE)
         if create:
             _create(file)
-        return cls(_read(file), file=file)
+        stamp = _stamp(file)  # before: a file that is replaced meanwhile is read again
+        made = cls(_read(file))
+        made._file, made._stamp = file, stamp
+        return made
 
     @property
     def file(self) -> Path | None:
@@ -141,7 +148,7 @@ class _Keys:
         self.id = hashlib.sha256(b"conveyor key id\0" + first).hexdigest()[:12]
 
 
-def _stamp(file: Path | None) -> tuple[int, int, int] | None:
+def _stamp(file: Path | None) -> _Stamp | None:
     if file is None:
         return None
     try:
@@ -152,27 +159,39 @@ def _stamp(file: Path | None) -> tuple[int, int, int] | None:
 
 
 def _prepend(file: Path, key: bytes) -> None:
-    """Replace the file by one with a further key in front, at once and durably."""
+    """Replace the file by one with a further key in front, at once and durably.
+
+    One at a time, by a lock on the folder: of two that read the same file the later would drop the earlier
+    one's key, under which something may lie by then.
+    """
     try:
-        old = file.read_bytes()
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # mode 0600
+        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            with os.fdopen(descriptor, "wb") as stream:
-                owner = os.stat(file)
-                if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
-                    os.fchown(descriptor, owner.st_uid, owner.st_gid)  # it stays the workers'
-                stream.write(key + b"\n" + old)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, file)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-        _sync_folder(file)
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            _replace(file, key + b"\n" + file.read_bytes())
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
         raise LedgerError(
             f"key file {file} cannot be changed: {error.strerror}", cure="make it and its folder writable"
         ) from error
+
+
+def _replace(file: Path, content: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            owner = os.stat(file)
+            if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)  # it stays the workers'
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 def _sync_folder(file: Path) -> None:
@@ -192,7 +211,7 @@ def _read(file: Path) -> list[str]:
     except OSError as error:
         cure = "make it readable for the user that runs conveyor"
         raise LedgerError(f"key file {file}: {error.strerror}", cure=cure) from None
-    with os.fdopen(descriptor, encoding="utf-8") as stream:
+    with os.fdopen(descriptor, encoding="utf-8", errors="replace") as stream:
         if os.fstat(descriptor).st_mode & 0o077:
             raise LedgerError(f"key file {file} may be read by others", cure=f"chmod 600 {file}")
         lines = [line.strip() for line in stream]

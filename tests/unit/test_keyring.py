@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 
+from conveyor import keyring
 from conveyor.errors import LedgerError
 from conveyor.keyring import Keyring
 
@@ -104,6 +106,51 @@ def test_a_new_key_in_the_file_reaches_who_has_read_it_before(tmp_path: Path) ->
     assert running.is_newest(running.encrypt(b"now"))
     assert other.decrypt(before) == b"before"
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_of_two_that_add_a_key_at_once_neither_loses_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "key"
+    first = Keyring.load(file=file, create=True)
+    second = Keyring.load(file=file)
+    read_bytes = Path.read_bytes
+
+    def slowly(path: Path) -> bytes:
+        content = read_bytes(path)
+        time.sleep(0.2)  # the other one comes in between
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(Keyring.add_key, (first, second)))
+    assert len(file.read_text().split()) == 3
+
+
+def test_a_key_file_that_is_replaced_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "key"
+    other = Keyring.load(file=file, create=True)
+    read = keyring._read
+
+    def then_replaced(path: Path) -> list[str]:
+        found = read(path)
+        monkeypatch.setattr(keyring, "_read", read)
+        other.add_key()
+        return found
+
+    monkeypatch.setattr(keyring, "_read", then_replaced)
+    late = Keyring.load(file=file)
+    assert late.decrypt(other.encrypt(b"x")) == b"x"
+
+
+def test_a_key_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(b"\x1f\x8b\xff")
+    file.chmod(0o600)
+    with pytest.raises(LedgerError, match="malformed or missing"):
+        Keyring.load(file=file)
 
 
 def test_a_key_file_that_is_spoilt_leaves_the_known_keys(tmp_path: Path) -> None:
