@@ -309,6 +309,22 @@ def test_a_refresh_token_in_the_config_is_taken_and_a_changed_one_replaces_it(ki
     assert kit.secrets().refresh == second
 
 
+def test_a_changed_refresh_token_that_another_process_has_put_in_place_stays(
+    kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit.rules.rotation = Rotation.STRICT
+    kit.reset()
+    (_, first), (_, second) = kit.server.sign_in(), kit.server.sign_in()
+    kit.tokens(refresh_token=first).token()
+    store, slow = kit.ledger.connections, kit.process()
+    seen, get = [store.get("d")], store.get
+    winner = kit.tokens(kit.process(), refresh_token=second).token()
+    # What the slow one has read is from before.
+    monkeypatch.setattr(store, "get", lambda name: seen.pop() if seen else get(name))
+    assert kit.tokens(slow, refresh_token=second).token().value == winner.value
+    assert kit.rules.refusals == []
+
+
 @pytest.mark.parametrize("how", ["client", "assertion"])
 def test_a_login_that_needs_no_person(kit: Any, how: str) -> None:
     source = kit.tokens(unattended=how)

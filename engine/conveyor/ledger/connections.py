@@ -90,6 +90,7 @@ _EXTEND = sa.update(connections).where(_HELD).values(lock_until=sa.bindparam("b_
 _UNLOCK = sa.update(connections).where(_HELD).values(**_FREE)
 _USED = sa.update(connections).where(_C.id == sa.bindparam("b_id")).values(last_used=sa.bindparam("b_now"))
 _REMOVE = sa.delete(connections).where(_C.id == sa.bindparam("b_id"))
+_REPLACED = _REMOVE.where(_C.tokens == sa.bindparam("b_tokens"))
 
 
 class Connections:
@@ -158,12 +159,31 @@ class Connections:
                 .values(generation=_C.generation + 1, lock_fence=_C.lock_fence + 1, **_FREE, **values)
             )
 
-    def seed(self, connection: str, provider: str, tokens: Tokens, now: int) -> None:
-        """Make the row of a connection that no person signs in for, unless there is one."""
+    def seed(
+        self,
+        connection: str,
+        provider: str,
+        tokens: Tokens,
+        now: int,
+        *,
+        instead_of: ConnectionRecord | None = None,
+    ) -> None:
+        """Make the row of a connection that no person signs in for, unless there is one.
+
+        Args:
+            connection: Its id.
+            provider: The provider's name.
+            tokens: To begin with.
+            now: Microseconds.
+            instead_of: A row that goes, if its tokens are still those: what somebody has put in its place
+                since may be the only copy of what was granted.
+        """
         row = {
             "id": connection, "provider": provider, "created_at": now, "scopes": "", **self._sealed(tokens)
         }  # fmt: skip
         with self._database.write(durable=True) as database:
+            if instead_of is not None:
+                database.execute(_REPLACED, {"b_id": connection, "b_tokens": instead_of.sealed})
             insert_missing(database, connections, [row])
 
     def remove(self, connection: str) -> bool:

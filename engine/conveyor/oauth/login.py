@@ -159,23 +159,22 @@ class Login:
     def _read(self, application: Application) -> ConnectionRecord:
         """The row; made from the config for logins that need no person."""
         record = self._store.get(self.connection)
-        provider, seed = application.provider, application.seed
-        foreign = record is not None and record.provider != provider.name
-        if record is not None and not foreign and seed is not None:
-            foreign = self._store.open(record).seed != seed  # the config's token was replaced
-        if record is None or foreign:
-            if seed is None and application.attended:
-                raise NotConnected(provider)
-            if foreign:
-                self._store.remove(self.connection)
-            tokens = Tokens(refresh=application.refresh_token, seed=seed)
-            self._store.seed(self.connection, provider.name, tokens, self._clock.now())
+        while record is None or not self._descends(record, application):
+            if application.seed is None and application.attended:
+                raise NotConnected(application.provider)
+            tokens = Tokens(refresh=application.refresh_token, seed=application.seed)
+            name, now = application.provider.name, self._clock.now()
+            self._store.seed(self.connection, name, tokens, now, instead_of=record)
             record = self._store.get(self.connection)
-        if record is None:
-            raise NotConnected(provider)
         if record.state is not ConnectionState.OK:
             raise Refused(_TROUBLES[record.state], record.error or "the login was refused")
         return record
+
+    def _descends(self, record: ConnectionRecord, application: Application) -> bool:
+        """Whether it is a login at this provider and, where the config has a refresh token, from that one."""
+        if record.provider != application.provider.name:
+            return False
+        return application.seed is None or self._store.open(record).seed == application.seed
 
     def _lasts(self, record: ConnectionRecord, min_life: float) -> bool:
         if record.expires_at is None or record.state is not ConnectionState.OK:
