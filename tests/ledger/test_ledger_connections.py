@@ -14,17 +14,21 @@ from conveyor.ledger.connections import ConnectionState, Tokens
 LEASE = 60 * SECOND
 
 
-@pytest.fixture
-def store(kit: Any) -> Any:
+def sign_in(kit: Any, tokens: Tokens) -> None:
     kit.ledger.connections.put(
         "drive",
         "vendor",
-        Tokens("access-1", "refresh-1"),
+        tokens,
         expires_at=kit.now + 3600 * SECOND,
         scopes=("files", "offline"),
         account=("u1", "ann@example.org"),
         now=kit.now,
     )
+
+
+@pytest.fixture
+def store(kit: Any) -> Any:
+    sign_in(kit, Tokens("access-1", "refresh-1"))
     return kit.ledger.connections
 
 
@@ -116,6 +120,18 @@ def test_forgetting(kit: Any, store: Any) -> None:
     assert not store.remove("drive")
     with pytest.raises(KeyError):
         lock(kit, store)
+
+
+def test_a_lock_does_not_outlive_its_row(kit: Any, store: Any) -> None:
+    late = lock(kit, store)
+    store.remove("drive")
+    sign_in(kit, Tokens("access-2", "refresh-2"))
+    holder = lock(kit, store, "two")
+    assert holder.lock_fence == late.lock_fence
+    given = {"expires_at": kit.now + SECOND, "scopes": None, "now": kit.now}
+    assert not store.renewed(late, Tokens("late", "late"), **given)
+    assert not store.unlock(late)
+    assert store.renewed(holder, Tokens("access-3", "refresh-3"), **given)
 
 
 def test_of_many_threads_one_gets_the_lock(kit: Any, store: Any) -> None:

@@ -78,7 +78,8 @@ _ALL = sa.select(*(_C[name] for name in _COLUMNS)).order_by(_C.id)
 _ONE = Prepared(sa.select(*(_C[name] for name in _COLUMNS)).where(_C.id == sa.bindparam("b_id")))
 _FREE = {"lock_owner": None, "lock_until": None}
 _MINE = sa.and_(_C.id == sa.bindparam("b_id"), _C.lock_fence == sa.bindparam("b_fence"))
-_HELD = sa.and_(_MINE, _C.lock_owner.is_not(None))
+_HELD = sa.and_(_MINE, _C.lock_owner == sa.bindparam("b_owner"))
+"""By its owner too: a row that was removed and made anew counts its fences from the beginning."""
 _LOCK = (
     sa.update(connections)
     .where(_MINE)
@@ -272,7 +273,7 @@ class Connections:
             database.execute(_USED, {"b_id": connection, "b_now": now})
 
     def _change(self, statement: sa.Update, locked: ConnectionRecord, values: dict[str, Any]) -> bool:
-        named = {"b_id": locked.id, "b_fence": locked.lock_fence, **values}
+        named = {"b_id": locked.id, "b_fence": locked.lock_fence, "b_owner": locked.lock_owner, **values}
         with self._database.write(durable=True) as database:
             return database.execute(statement, named).rowcount == 1
 
