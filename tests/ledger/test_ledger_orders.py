@@ -74,6 +74,15 @@ def test_a_cancelled_one_can_be_replayed(kit: Any) -> None:
     assert kit.replay(ident).done == (ident,)
 
 
+def test_what_was_cancelled_on_its_way_is_looked_for_before_it_is_sent_again(kit: Any) -> None:
+    """Its attempt may have been past its last look at the fence."""
+    running, waiting = kit.submit("a", "b")
+    kit.one("a")
+    kit.ledger.orders.cancel(Filter(ids=(running, waiting)), now=kit.now)
+    kit.replay(running, waiting)
+    assert (kit.one("a").look_first, kit.one("b").look_first) == (True, False)
+
+
 def test_a_dry_run_changes_nothing(kit: Any) -> None:
     ident, (waiting,) = _failed(kit), kit.submit("b")
     before = kit.ledger.deliveries.get(ident)

@@ -8,11 +8,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from conveyor.ledger.cleanups import enqueue
-from conveyor.ledger.records import OPEN, AttemptOutcome
-from conveyor.ledger.schema import attempts
-from conveyor.ledger.transitions import Move, move
+from conveyor.ledger.records import OPEN, AttemptOutcome, Status
+from conveyor.ledger.schema import attempts, deliveries
+from conveyor.ledger.transitions import Move, is_, move
 
-_CANCEL = move(Move.CANCEL).values(state=sa.null())
+_CANCEL = move(Move.CANCEL).values(
+    state=sa.null(),
+    # An attempt under way may be past its last look at the fence: the file may arrive all the same.
+    look_first=sa.or_(deliveries.c.look_first, is_(Status.DELIVERING)),
+)
 _END_ATTEMPT = (
     sa.update(attempts)
     .where(
