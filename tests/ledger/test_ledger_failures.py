@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,64 @@ def test_a_server_that_goes_away_comes_back(postgres_server: Any, clock: Any) ->
             connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
         assert set(ledger.health.get()) == {"a", "b"}
     postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _transact(ledger: Ledger, statements: list[str]) -> None:
+    with ledger.database.write() as connection:
+        for statement in statements:
+            if statement == "sleep":
+                time.sleep(0.5)
+            else:
+                connection.exec_driver_sql(statement)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("statements", "kind", "said", "cure"),
+    [
+        (
+            ["SET LOCAL idle_in_transaction_session_timeout = '100ms'", "sleep"],
+            LedgerUnavailable,
+            "cannot be reached: terminating connection due to idle-in-transaction timeout",
+            "work goes on when it is back",
+        ),
+        (
+            ["SET TRANSACTION READ ONLY", "UPDATE jobs SET source = ''"],
+            LedgerUnavailable,
+            "is read-only",
+            "primary",
+        ),
+        (
+            ["SET LOCAL statement_timeout = '100ms'", "SELECT pg_sleep(9)"],
+            LedgerUnavailable,
+            "is busy: canceling statement due to statement timeout",
+            "try again",
+        ),
+        (
+            ["SET LOCAL ROLE pg_monitor", "SELECT id FROM jobs"],
+            LedgerError,
+            "refuses this user: permission denied for table jobs",
+            "let the user in `ledger:` read and write",
+        ),
+        (
+            ["SELECT nothing FROM jobs"],
+            LedgerError,
+            "has other tables than this version expects",
+            "`conveyor migrate`",
+        ),
+    ],
+)
+def test_what_a_server_refuses_is_said_with_its_cure(
+    postgres_server: Any, clock: Any, statements: list[str], kind: type[LedgerError], said: str, cure: str
+) -> None:
+    """What will pass by itself is not held against the destination that was being delivered to."""
+    with postgres_server.ledger() as url, open_ledger(url, clock=clock) as ledger:
+        with pytest.raises(LedgerError) as caught:
+            _transact(ledger, statements)
+        assert type(caught.value) is kind
+        assert said in caught.value.message
+        assert cure in str(caught.value.cure)
+        assert ledger.health.get() == {}, "and work goes on"
 
 
 def test_a_ledger_is_not_carried_over_a_fork(file: Path, clock: Any) -> None:

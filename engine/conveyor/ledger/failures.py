@@ -57,6 +57,27 @@ _SQLITE: dict[int, tuple[type[LedgerError], str, str]] = {
 }
 """By primary result code: https://www.sqlite.org/rescode.html"""
 
+_BUSY = (LedgerUnavailable, "is busy: {said}", "try again; what an engine does goes on by itself")
+_POSTGRES: dict[str, tuple[type[LedgerError], str, str]] = {
+    # A standby that is about to become the primary, or a primary that has just ceased to be one.
+    "25006": (LedgerUnavailable, "is read-only", "connect to the primary server"),
+    "28": (LedgerError, "refuses the login", "check user and password in `ledger:`"),
+    "3D": (LedgerError, "does not exist", "create the database, then run `conveyor migrate`"),
+    "40": _BUSY,
+    "42501": (
+        LedgerError,
+        "refuses this user: {said}",
+        "let the user in `ledger:` read and write all tables of the ledger, or name their owner there",
+    ),
+    "42": (LedgerError, "has other tables than this version expects ({said})", "run `conveyor migrate`"),
+    "55P03": _BUSY,
+    "57014": _BUSY,
+}
+"""By SQLSTATE, or its class: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+_AWAY = frozenset({"08", "25P03", "53", "55", "57"})
+"""The server has gone away or has no room; 25P03: it ended the connection of a process that froze."""
+
 
 def _sqlite(error: sqlite3.Error, name: str) -> LedgerError:
     code: int = getattr(error, "sqlite_errorcode", 0) or 0
@@ -77,23 +98,13 @@ def raised_by_driver(error: BaseException, name: str) -> LedgerError:
     state: str | None = getattr(error, "sqlstate", None)
     text = str(error).strip().splitlines()
     said = text[0] if text else type(error).__name__
-    cures: dict[str, tuple[str, str]] = {
-        "28": ("refuses the login", "check user and password in `ledger:`"),
-        "3D": ("does not exist", "create the database, then run `conveyor migrate`"),
-        "42": (f"has other tables than this version expects ({said})", "run `conveyor migrate`"),
-        "25": ("is read-only", "connect to the primary server"),
-    }
-    if state is not None and state[:2] in cures:
-        what, cure = cures[state[:2]]
-        return LedgerError(f"ledger {name} {what}", cure=cure)
+    states = () if state is None else (state, state[:2])
+    for known in states:
+        if known in _POSTGRES:
+            kind, what, cure = _POSTGRES[known]
+            return kind(f"ledger {name} {what.format(said=said)}", cure=cure)
     operational = "OperationalError" in {kind.__name__ for kind in type(error).__mro__}
-    if operational or (state or "")[:2] in {
-        "08",
-        "40",
-        "53",
-        "55",
-        "57",
-    }:
+    if operational or not _AWAY.isdisjoint(states):
         return LedgerUnavailable(
             f"ledger {name} cannot be reached: {said}",
             cure="check that the server runs and accepts connections; work goes on when it is back",
