@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -85,6 +85,23 @@ def test_one_job_per_key_however_many_submit_it(kit: Any) -> None:
     assert sum(answer.created for answer in answers) == 1
     assert len({answer.job_id for answer in answers}) == 1
     assert len(kit.ledger.deliveries.find(Filter(), limit=99)) == 2
+
+
+def test_two_that_share_keys_in_other_orders_are_both_answered(kit: Any) -> None:
+    for again in range(5):
+        jobs = [kit.job(key=f"{again}/{number}") for number in range(64)]
+
+        def submit(order: Sequence[Any], who: str) -> Any:
+            own = [
+                replace(job, id=job.id + who, payload=replace(job.payload, id=job.payload.id + who))
+                for job in order
+            ]
+            return kit.ledger.submissions.submit([kit.submission("a", job=job) for job in own])
+
+        forwards, backwards = _together(
+            lambda jobs=jobs: submit(jobs, "x"), lambda jobs=jobs: submit(jobs[::-1], "y")
+        )
+        assert [one.job_id for one in forwards] == [one.job_id for one in backwards[::-1]]
 
 
 def test_an_outcome_and_the_reaper_never_both_count(kit: Any) -> None:

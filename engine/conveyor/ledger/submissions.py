@@ -101,7 +101,8 @@ def _store(connection: sa.Connection, items: Sequence[Submission]) -> list[Submi
         fresh.append(item)
         answers.append(Submitted(item.job.id, stored, created=True))
     if fresh:
-        _insert(connection, fresh)
+        # In one order for all: two that share keys wait for each other's, one of them, never both.
+        _insert(connection, sorted(fresh, key=lambda item: item.job.key or ""))
     return answers
 
 
