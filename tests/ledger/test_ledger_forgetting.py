@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from conveyor.contract import ErrorKind
-from conveyor.ledger.records import Filter, PayloadState, Status
+from conveyor.ledger import bulk, forgetting, rows
+from conveyor.ledger.records import Filter, PayloadState, Status, Transformed
 from conveyor.ledger.schema import metadata
 
 MARK = "mark-of-a-stranger"
@@ -108,3 +112,75 @@ def test_jobs_are_found_by_id_session_and_whole_tag(kit: Any) -> None:
     assert find(tags=["tag:%"]) == []
     kit.ledger.forgetting.forget([first], kit.now)
     assert find([first], tags=[f"tag:{MARK}"]) == [second], "nothing is left to find it by"
+
+
+def failed(kit: Any) -> str:
+    """A failed delivery of the session."""
+    (ident,) = kit.submit("a", session_id=MARK)
+    kit.record(kit.report(kit.one("a"), Status.FAILED, kind=ErrorKind.CONFLICT))
+    return str(ident)
+
+
+def replayed(kit: Any, ident: str) -> int:
+    return int(kit.ledger.bulk.feed(ident, kit.now, lambda _: kit.now + 10**12))
+
+
+def test_a_replay_goes_on_with_the_rest_of_a_session(kit: Any) -> None:
+    first, second = failed(kit), failed(kit)
+    jobs = [kit.ledger.deliveries.get(ident).job_id for ident in (first, second)]
+    replay = kit.ledger.bulk.begin(Filter(sessions=frozenset({MARK})), kit.now)
+    kit.ledger.forgetting.forget(jobs[:1], kit.now)
+    assert replayed(kit, replay) == 1
+    assert kit.status(second) is Status.PENDING
+    kit.ledger.forgetting.forget(jobs[1:], kit.now)
+    assert MARK not in everything(kit), "the last of the session takes its name along"
+
+
+def test_forgetting_and_a_replay_that_is_fed_wait_for_each_other_in_one_order(
+    kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = kit.ledger.deliveries.get(failed(kit)).job_id
+    replay = kit.ledger.bulk.begin(Filter(sessions=frozenset({MARK})), kit.now, rate=100.0)
+    cancel, bucket = forgetting.cancel, bulk._bucket
+    payloads_locked = threading.Event()
+    forgotten: list[Future[Any]] = []
+
+    def noted(*given: Any) -> None:
+        payloads_locked.set()
+        cancel(*given)
+
+    def meanwhile(*given: Any) -> Any:
+        forgotten.append(pool.submit(kit.ledger.forgetting.forget, [job], kit.now))
+        payloads_locked.wait(0.5)
+        return bucket(*given)
+
+    monkeypatch.setattr(forgetting, "cancel", noted)
+    monkeypatch.setattr(bulk, "_bucket", meanwhile)
+    with ThreadPoolExecutor(1) as pool:
+        assert replayed(kit, replay) == 1
+        assert len(forgotten[0].result(60)) == 1
+    assert MARK not in everything(kit)
+
+
+def test_forgetting_and_a_new_result_of_transforms_wait_for_each_other_in_one_order(
+    kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit.submit("a")
+    claimed = kit.one("a")
+    results = [Transformed(by=("upper",), payload=kit.job().payload) for _ in range(2)]
+    assert kit.ledger.transformed.record(claimed.delivery_id, claimed.fence, results[0])
+    payload_row = rows.payload_row
+    forgotten: list[Future[Any]] = []
+
+    def meanwhile(payload: Any) -> Any:
+        if not forgotten:
+            forgotten.append(pool.submit(kit.ledger.forgetting.forget, [claimed.job.id], kit.now))
+            time.sleep(0.5)  # it waits by now, with the locks that it has
+        return payload_row(payload)
+
+    monkeypatch.setattr(rows, "payload_row", meanwhile)
+    with ThreadPoolExecutor(1) as pool:
+        assert kit.ledger.transformed.record(claimed.delivery_id, claimed.fence, results[1])
+        forgotten[0].result(60)
+    going = {payload.id for payload in kit.ledger.payloads.removing()}
+    assert going > {result.payload.id for result in results if result.payload is not None}

@@ -61,7 +61,18 @@ _TOLD_OF = (
     .where(health.c.destination == sa.bindparam("b_id"))
     .values(last_error=sa.bindparam("b_error"), block_message=sa.bindparam("b_block"))
 )
-_SESSIONS = sa.select(_J.session_id).where(_J.id.in_(_JOBS), _J.session_id.is_not(None)).distinct()
+_OTHER = jobs.alias("other").c
+_SESSIONS = (
+    sa.select(_J.session_id)
+    .where(
+        _J.id.in_(_JOBS),
+        _J.session_id.is_not(None),
+        ~sa.exists().where(_OTHER.session_id == _J.session_id, _OTHER.id.not_in(_JOBS)),
+    )
+    .distinct()
+)
+"""Those of which no other job is known: a replay goes on with the rest of a session by its name."""
+
 _REPLAYS = sa.select(replays.c.id, replays.c.wanted).order_by(replays.c.id).with_for_update()
 _WANTED = (
     sa.update(replays).where(replays.c.id == sa.bindparam("b_id")).values(wanted=sa.bindparam("b_wanted"))
@@ -165,10 +176,10 @@ class Forgetting:
                 if sqlite:
                     # Overwrite what is erased in the file, rather than only forget where it lies.
                     connection.exec_driver_sql("PRAGMA secure_delete=ON")
+                _erase_from_replays(connection, some)
                 connection.execute(_LOCK_PAYLOADS, named)
                 cancel(connection, connection.execute(_OPEN, named).all(), now)
                 _erase_from_destinations(connection, some)
-                _erase_from_replays(connection, some)
                 for statement in (_ERASE_DELIVERIES, _ERASE_ATTEMPTS, _DROP_CLEANUPS, _ERASE_PAYLOADS):
                     connection.execute(statement, named)
                 connection.execute(_ERASE_JOBS, {**named, "b_now": now})
@@ -198,11 +209,13 @@ def _erase_from_destinations(connection: sa.Connection, some: Sequence[str]) -> 
 
 
 def _erase_from_replays(connection: sa.Connection, some: Sequence[str]) -> None:
-    """A replay is known by what it was asked for, which may name the session of these jobs."""
-    sessions = set(connection.execute(_SESSIONS, {"jobs": list(some)}).scalars())
-    if not sessions:
-        return
-    for ident, text in connection.execute(_REPLAYS).all():
+    """A replay is known by what it was asked for, which may name the session of these jobs.
+
+    Before anything else is locked: whoever feeds a replay holds its row, and goes on to payloads.
+    """
+    found = connection.execute(_REPLAYS).all()
+    sessions = set(connection.execute(_SESSIONS, {"jobs": list(some)}).scalars()) if found else set()
+    for ident, text in found if sessions else ():
         wanted = json.loads(text)
         if not sessions.isdisjoint(wanted["sessions"]):
             wanted["sessions"] = sorted({FORGOTTEN, *wanted["sessions"]} - sessions)

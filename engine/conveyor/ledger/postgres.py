@@ -3,8 +3,9 @@
 Every transaction commits synchronously, claims too: workers outlive a crash of the database server, and a
 claim that the crash undid would let two of them hold one fence. Rows that a claim takes are locked with SKIP
 LOCKED; caps are counted under the lock of the destination's health row. Isolation is READ COMMITTED: a
-decision on several rows first locks, then looks. Locks are taken in one order: worker, payloads, deliveries
-by id, destinations by id; a claim takes its destinations before its deliveries, but never waits for these.
+decision on several rows first locks, then looks. Locks are taken in one order: worker, replays in bulk,
+payloads, deliveries by id, destinations by id; a claim takes its destinations before its deliveries, but
+never waits for these.
 """
 
 from __future__ import annotations

@@ -14,6 +14,12 @@ from conveyor.ledger.transitions import is_
 
 _D = deliveries.c
 _MINE = (_D.id == sa.bindparam("b_id"), _D.fence == sa.bindparam("b_fence"), is_(Status.DELIVERING))
+_LOCK_EARLIER = (
+    sa.select(payloads.c.id)
+    .where(payloads.c.id.in_(sa.select(_D.payload_id).where(*_MINE)))
+    .with_for_update()
+)
+"""Before the delivery, as everybody does; only the holder of the claim makes it another one."""
 _BEFORE = sa.select(_D.payload_id).where(*_MINE).with_for_update()
 _SET = (
     sa.update(deliveries)
@@ -41,6 +47,7 @@ class TransformResults:
         """
         mine: dict[str, Any] = {"b_id": delivery_id, "b_fence": fence}
         with self._database.write(durable=True) as connection:
+            connection.execute(_LOCK_EARLIER, mine)
             before = connection.execute(_BEFORE, mine).first()
             if before is None:
                 return False
