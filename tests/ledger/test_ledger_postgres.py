@@ -16,6 +16,7 @@ from servers.postgres import Postgres
 from conveyor.clock import SECOND, SystemClock
 from conveyor.contract import ConflictPolicy
 from conveyor.errors import LedgerError, LedgerUnavailable
+from conveyor.keyring import Keyring
 from conveyor.ledger import open_ledger
 from conveyor.ledger.facade import Ledger
 from conveyor.ledger.postgres import PREPARED, PostgresDatabase
@@ -27,6 +28,8 @@ from conveyor.testing.ports import wait_until
 pytestmark = pytest.mark.server
 
 Kits = Callable[[Ledger], Any]
+
+KEY = "bGVkZ2VyLXRlc3Qta2V5LWxlZGdlci10ZXN0LWtleSE="
 
 
 @pytest.fixture
@@ -295,3 +298,25 @@ def _waits_for_a_lock(ledger: Ledger) -> bool:
     with ledger.database.read() as connection:
         asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'health'"
         return bool(connection.execute(sa.text(asked)).scalar_one())
+
+
+def test_what_is_given_up_this_moment_is_no_surprise(address: str) -> None:
+    """Whoever finds a row there may find none a statement later: transactions see what others commit."""
+    keyring = Keyring([KEY])
+    with opened(address, keyring=keyring) as here, opened(address, keyring=keyring) as there:
+        here.leases.take("n", "one", 10, 0)
+        here.memory.put_if_absent("a", "k", "old")
+        meanwhile = {
+            "INSERT INTO leases": lambda: here.leases.release("n", "one"),
+            "INSERT INTO memory": lambda: here.memory.forget("a", "k"),
+        }
+
+        def look(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            for begin in [each for each in meanwhile if statement.startswith(each)]:
+                meanwhile.pop(begin)()
+
+        sa.event.listen(database(there)._engine, "after_cursor_execute", look)
+        assert not there.leases.take("n", "two", 20, 0), "the next time"
+        assert there.leases.take("n", "two", 20, 0)
+        assert there.memory.put_if_absent("a", "k", "new") == "new"
+        assert meanwhile == {}

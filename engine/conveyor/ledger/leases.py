@@ -52,8 +52,8 @@ class Leases:
             if connection.execute(_TAKE, values).rowcount == 1:
                 return True
             insert_missing(connection, leases, [{"name": name, "holder": holder, "lease_until": until}])
-            found = connection.execute(_GET, {"b_name": name}).one()
-            return bool(found[0] == holder)
+            found = connection.execute(_GET, {"b_name": name}).first()
+            return found is not None and bool(found[0] == holder)  # it may be given up this moment
 
     def holder(self, name: str, now: int) -> str | None:
         """Who has a lease; None when nobody has."""

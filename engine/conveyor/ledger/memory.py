@@ -92,8 +92,10 @@ class Memory:
         sealed, used_at = seal(self._keyring, value), self._used(key)
         row = {"destination": destination, "key": key, "value": sealed, "used_at": used_at}
         with self._database.write(durable=True) as connection:
-            insert_missing(connection, memory, [row])
-            token = connection.execute(_GET, {"b_destination": destination, "b_key": key}).scalar_one()
+            token = None
+            while token is None:  # what was there may be forgotten this moment
+                insert_missing(connection, memory, [row])
+                token = connection.execute(_GET, {"b_destination": destination, "b_key": key}).scalar()
         stored: Json = unseal(self._keyring, token)
         return stored
 
