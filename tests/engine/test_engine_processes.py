@@ -369,6 +369,58 @@ def test_stop_asks_waits_and_kills() -> None:
 # --- the runner ------------------------------------------------------------------------------------
 
 
+WEARS_OUT = """
+import os, signal, sys
+
+from conveyor.delivery import runner
+
+real, hold_back, told = runner.run_engine, runner.Signals.hold_back, sys.argv.pop(1)
+
+
+def tell(when):
+    if told == when:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def run_engine(engine, signals, **more):
+    stop, idle = engine.stop, engine.idle
+
+    def wears_out(horizon):
+        if idle(horizon):
+            engine.worn_out.set()
+        return False
+
+    engine.idle = wears_out
+    engine.stop = lambda: tell("as it stops") or stop()
+    if told != "never":
+        engine.worn_out.set()
+    return real(engine, signals, **more)
+
+
+def held_back(self):
+    hold_back(self)
+    tell("at the last moment")
+
+
+runner.run_engine, runner.Signals.hold_back = run_engine, held_back
+
+from conveyor.__main__ import main
+
+main()
+"""
+"""``conveyor run`` with an engine that wears out: at once, or when it has nothing left to do."""
+
+
+def worn_out(installed: Installed, told: str, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", WEARS_OUT, told, "--config", str(installed.path), "run", *arguments]
+    return subprocess.Popen(command, stderr=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("told", ["as it stops", "at the last moment"])
+def test_a_process_that_is_told_to_end_while_it_is_replaced_ends(installed: Installed, told: str) -> None:
+    assert ended(worn_out(installed, told)) == Exit.OK
+
+
 class FakeEngine:
     """An engine whose idleness a test decides."""
 

@@ -71,6 +71,18 @@ def test_ready_is_told_once_and_not_before_it_is_true(systemd: Systemd) -> None:
     assert pulse.live()
 
 
+def test_a_process_that_is_replaced_does_not_say_that_the_service_stops(systemd: Systemd) -> None:
+    now = [100.0]
+    pulse = Pulse(notifier=notifier(systemd, now), monotonic=lambda: now[0])
+    pulse.turn()
+    pulse.renewing()
+    now[0] += STALE
+    assert not [told for told in systemd.heard() if told.startswith("STOPPING")]
+    assert "WATCHDOG=1" in systemd.told, "the last one for a while"
+    assert pulse.live()
+    assert not pulse.ready()
+
+
 def test_the_watchdog_hears_twice_as_often_as_it_asks_and_only_of_the_living(systemd: Systemd) -> None:
     now, alive = [100.0], [True]
     pulse = Pulse(

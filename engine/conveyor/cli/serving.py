@@ -234,7 +234,9 @@ def _one(installation: Installation, signals: Signals, plan: Plan) -> Exit:
 
         installation.close()
         tracing.flush()
-        os.execv(sys.executable, [sys.executable, "-m", "conveyor", *sys.argv[1:]])  # noqa: S606
+        signals.hold_back()
+        if not signals.stop.is_set():  # else it was told to end meanwhile
+            os.execv(sys.executable, [sys.executable, "-m", "conveyor", *sys.argv[1:]])  # noqa: S606
     return code
 
 

@@ -121,6 +121,14 @@ class Pulse:
         self._stopping = True
         self._tell("STOPPING=1", "STATUS=finishing what runs")
 
+    def renewing(self) -> None:
+        """A fresh process takes this one's place as soon as what runs has ended: the service does not stop.
+
+        systemd would end a service that says it stops and is there when its patience is over.
+        """
+        self._stopping = True
+        self._tell("WATCHDOG=1", "STATUS=finishing what runs, to begin afresh")
+
     def live(self) -> bool:
         """Whether the process does what it should; False: restart it."""
         return self._stopping or (self._monotonic() - self._turned_at < STALE and self._live())

@@ -43,6 +43,9 @@ class Runnable(Protocol):
     def idle(self, horizon: float) -> bool: ...
 
 
+_HEEDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
 class Flag(threading.Event):
     """An event that a signal handler may set.
 
@@ -86,10 +89,15 @@ class Signals:
         self.reload = Flag()
 
     def install(self) -> None:
-        """Install the handlers; only in the main thread."""
+        """Install the handlers; only in the main thread. What was held back comes now."""
         signal.signal(signal.SIGTERM, self._on_stop)
         signal.signal(signal.SIGINT, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEEDED)
+
+    def hold_back(self) -> None:
+        """Let what comes from here on wait for the program that takes this one's place, if one does."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HEEDED)
 
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:
         if self.stop.is_set():
@@ -142,7 +150,10 @@ def run_engine(
                 code = ended
                 break
     finally:
-        pulse.stopping()
+        if replace:
+            pulse.renewing()
+        else:
+            pulse.stopping()
         engine.stop()
     return code, replace
 
