@@ -421,6 +421,14 @@ def test_a_process_that_is_told_to_end_while_it_is_replaced_ends(installed: Inst
     assert ended(worn_out(installed, told)) == Exit.OK
 
 
+def test_what_failed_before_the_process_was_replaced_counts_too(installed: Installed) -> None:
+    installed.receiver.answer_next(Answer(503), Answer(503))
+    installed.submit()
+    process = worn_out(installed, "never", "--until-idle", "--idle-horizon", "10")
+    assert ended(process) == Exit.FAILED
+    assert installed.statuses() == ["failed"]
+
+
 class FakeEngine:
     """An engine whose idleness a test decides."""
 

@@ -54,6 +54,7 @@ Metrics = Annotated[
     ),
 ]
 Parent = Annotated[int | None, typer.Option(hidden=True, help="Process to end with.")]
+Since = Annotated[int | None, typer.Option(hidden=True, help="When the process before this one began.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ class Plan:
         rings: Whether they ring the broker too, one of them at a time.
         until_idle: End once nothing is left to do; ``horizon`` seconds ahead.
         parent: The supervisor, in a process that it started.
+        since: When the first process began, microseconds, in one that took another one's place: what has failed
+            since then counts.
     """
 
     words: Sequence[str]
@@ -77,6 +80,7 @@ class Plan:
     health: str | None = None
     metrics: str | None = None
     parent: int | None = None
+    since: int | None = None
 
 
 def serve(installation: Installation, plan: Plan) -> Exit:
@@ -209,7 +213,7 @@ def _one(installation: Installation, signals: Signals, plan: Plan) -> Exit:
     logger = log.get()
     settings = replace(installation.worker_settings(), only=plan.only, rings=plan.rings)
     engine = Engine(installation.workshop(), settings, installation.clock)
-    started = installation.clock.now()
+    started = installation.clock.now() if plan.since is None else plan.since
     logger.info("delivering", config=str(installation.config.path), threads=settings.threads)
     for problem in installation.config.problems:
         logger.warning("destination quarantined", destination=problem.destination, problem=str(problem))
@@ -236,7 +240,9 @@ def _one(installation: Installation, signals: Signals, plan: Plan) -> Exit:
         tracing.flush()
         signals.hold_back()
         if not signals.stop.is_set():  # else it was told to end meanwhile
-            os.execv(sys.executable, [sys.executable, "-m", "conveyor", *sys.argv[1:]])  # noqa: S606
+            since = ["--since", str(started)] if plan.until_idle else []
+            again = [sys.executable, "-m", "conveyor", *sys.argv[1:], *since]
+            os.execv(sys.executable, again)  # noqa: S606
     return code
 
 

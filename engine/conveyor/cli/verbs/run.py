@@ -41,6 +41,7 @@ def run(
     health: serving.Health = None,
     metrics: serving.Metrics = None,
     parent: serving.Parent = None,
+    since: serving.Since = None,
 ) -> None:
     """Deliver what is due, until told to stop.
 
@@ -56,6 +57,7 @@ def run(
             health=health,
             metrics=metrics,
             parent=parent,
+            since=since,
         )
         code = serving.serve(installation, plan)
     raise typer.Exit(code)
