@@ -51,7 +51,9 @@ class Installed:
         self.path = folder / "conveyor.yaml"
         self.write()
 
-    def write(self, settings: str = "") -> None:
+    def write(
+        self, settings: str = "", *, retry: str = "{schedule: [2s], jitter: 0}", active: str = "true"
+    ) -> None:
         self.path.write_text(
             textwrap.dedent(
                 f"""\
@@ -63,7 +65,8 @@ class Installed:
                   backend:
                     type: webhook
                     url: {self.receiver.url}
-                    retry: {{schedule: [2s], jitter: 0}}
+                    retry: {retry}
+                    is_active: {active}
                 """
             )
         )
@@ -266,6 +269,18 @@ def pdeathsig_is_set(pid: int) -> bool:
         return any("conveyor.db" in os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return False
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_until_idle_goes_by_a_config_that_was_edited_meanwhile(installed: Installed, processes: str) -> None:
+    installed.receiver.answer_next(Answer(503))
+    installed.write(retry="{schedule: [1h]}")
+    installed.submit()
+    process = installed.run("--until-idle", "--idle-horizon", "7200", "--processes", processes)
+    until(lambda: installed.attempts() == ["failed"], "attempted")
+    installed.write(retry="{schedule: [1h]}", active="false")
+    assert ended(process) == Exit.FAILED
+    assert installed.statuses() == ["held"]
 
 
 # --- the supervisor --------------------------------------------------------------------------------
@@ -520,6 +535,8 @@ def test_the_supervisors_run_survives_a_ledger_away_and_ends_its_processes(
             raise answer
         return answer
 
-    code = run_supervisor(keeper, Signals(QUIET), idle=idle, failed=lambda: True, grace=1.0)
+    code = run_supervisor(
+        keeper, Signals(QUIET), idle=idle, failed=lambda: True, grace=1.0, reload=lambda asked: None
+    )
     assert code == Exit.FAILED
     assert spawned[0].signals == [signal.SIGTERM]

@@ -67,7 +67,7 @@ class Plan:
         rings: Whether they ring the broker too, one of them at a time.
         until_idle: End once nothing is left to do; ``horizon`` seconds ahead.
         parent: The supervisor, in a process that it started.
-        since: When the first process began, microseconds, in one that took another one's place: what has failed
+        since: When the first process began, microseconds, in one that took its place: what failed
             since then counts.
     """
 
@@ -133,7 +133,7 @@ def shown(pulse: Pulse, address: str | None) -> Iterator[None]:
 
 
 @contextmanager
-def measured(installation: Installation, asked: str | None, *, reload: bool = False) -> Iterator[None]:
+def measured(installation: Installation, asked: str | None) -> Iterator[None]:
     """Serve the metrics as long as the block runs, where the option or the config says so.
 
     An address of the config that is taken, usually by another engine on this machine with the same config, is
@@ -142,7 +142,6 @@ def measured(installation: Installation, asked: str | None, *, reload: bool = Fa
     Args:
         installation: Whose figures.
         asked: The option.
-        reload: Nobody else in this process follows changes of the config.
 
     Raises:
         ConveyorError: It cannot be served where it was asked for.
@@ -158,7 +157,7 @@ def measured(installation: Installation, asked: str | None, *, reload: bool = Fa
     from conveyor.status.metrics import MetricsServer
 
     try:
-        server = MetricsServer(address, Gauge(installation, reload=reload))
+        server = MetricsServer(address, Gauge(installation))
     except ConveyorError as error:
         if asked is not None:
             raise
@@ -257,13 +256,14 @@ def _supervise(installation: Installation, signals: Signals, plan: Plan) -> Exit
     command = [sys.executable, "-m", "conveyor", "--config", path, *plan.words, "--parent", str(os.getpid())]
     supervisor = Supervisor(command, plan.processes, log=log.get())
     pulse = Pulse(ready=lambda: _registered(installation, supervisor.pids), notifier=Notifier())
-    with shown(pulse, plan.health), measured(installation, plan.metrics, reload=True):
+    with shown(pulse, plan.health), measured(installation, plan.metrics):
         return run_supervisor(
             supervisor,
             signals,
             idle=lambda: plan.until_idle and _idle(installation, plan.horizon),
             failed=lambda: _unsettled(installation, started),
             grace=installation.config.settings.workers.grace + 15.0,
+            reload=reloading(installation, log.get(), lambda: None),
             pulse=pulse,
         )
 

@@ -188,6 +188,7 @@ def run_supervisor(
     idle: Callable[[], bool],
     failed: Callable[[], bool],
     grace: float,
+    reload: Callable[[bool], None],
     pulse: Pulse | None = None,
 ) -> Exit:
     """Keep several engine processes running until told to stop or idle.
@@ -199,20 +200,23 @@ def run_supervisor(
         failed: Whether a delivery failed meanwhile, or is left on hold; asked when it ended because it was
             idle.
         grace: Seconds that the processes have to end.
+        reload: Called at each tick, with whether a reload was asked for; the processes are asked for it too.
         pulse: Shows how they are.
     """
     pulse = pulse or Pulse()
     code = Exit.OK
     ticks = 0
+
+    def reload_all(asked: bool) -> None:
+        if asked:
+            supervisor.signal(signal.SIGHUP)
+        reload(asked)
+
     try:
         while not signals.stop.wait(TICK):
             pulse.turn()
             supervisor.step()
-            if signals.reload.is_set():
-                signals.reload.clear()
-                pulse.reloading()
-                supervisor.signal(signal.SIGHUP)
-                pulse.reloaded()
+            follow(signals, pulse, reload_all)
             ticks += 1
             if ticks % round(1 / TICK) == 0 and (ended := _ended(idle, failed)) is not None:
                 code = ended
