@@ -8,6 +8,7 @@ import pytest
 
 from conveyor.clock import SECOND
 from conveyor.contract import DeliveryError, ErrorKind, Found, FoundKind, Receipt
+from conveyor.errors import LedgerUnavailable
 from conveyor.ledger.records import AttemptOutcome, BlockReason, Status
 from conveyor.testing.scripted import Script
 from conveyor.testing.simulation import Simulation, destination
@@ -136,6 +137,27 @@ def test_a_hold_names_its_reason_and_ends_by_resume_or_edit(sim: Simulation, her
     assert sim.step() == 1
     assert sim.delivery(ident).status is Status.PENDING
     sim.source.put(destination(revision="2"))
+    sim.clock.advance(1)
+    sim.step()
+    assert sim.delivery(ident).status is Status.DELIVERED
+
+
+def test_an_edit_ends_a_hold_also_when_the_ledger_does_not_answer_at_first(
+    sim: Simulation, here: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.then(fails(ErrorKind.CONFIG))
+    ident = sim.submit()["here"]
+    sim.step()
+    sim.source.put(destination(revision="2"))
+
+    def away(*_: object, **__: object) -> None:
+        raise LedgerUnavailable("gone fishing")
+
+    sim.clock.advance(1)
+    with monkeypatch.context() as broken:
+        broken.setattr(sim.ledger.health, "release", away)
+        with pytest.raises(LedgerUnavailable):
+            sim.step()
     sim.clock.advance(1)
     sim.step()
     assert sim.delivery(ident).status is Status.DELIVERED

@@ -306,9 +306,9 @@ class Dispatcher:
             # It was tried with this revision. Whoever blocked it since has another one: a machine whose
             # config differs. Releasing that too would make both try for ever, without a pause.
             return served_at(due, Reason(block.reason.value)), block
+        self._ledger.health.release(destination.id, self._clock.now(), under=due.health.block_revision)
         self._released[destination.id] = destination.revision
         self._log.info("destination edited: released", destination=destination.id, was=block.reason)
-        self._ledger.health.release(destination.id, self._clock.now(), under=due.health.block_revision)
         self._dirty = True
         return due.next_attempt_at, None
 
