@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -353,6 +354,27 @@ def test_only_the_process_that_died_is_started_again_and_with_growing_delay(mome
     count = len(spawned)
     keeper.step()
     assert len(spawned) == count + 1
+
+
+def test_a_process_that_cannot_be_started_is_tried_again_and_the_others_go_on(moment: list[float]) -> None:
+    """The system is short of memory, or the user has as many processes as allowed."""
+    spawned: list[Child] = []
+    tries: list[float] = []
+
+    def spawn(command: Any) -> Any:
+        tries.append(moment[0])
+        if 1 < len(tries) < 4:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        spawned.append(Child())
+        return spawned[-1]
+
+    keeper = Supervisor(["x"], 2, log=QUIET, spawn=spawn, monotonic=lambda: moment[0])
+    began = moment[0]
+    for _ in range(40):
+        keeper.step()
+        moment[0] += 0.1
+    assert [round(at - began, 1) for at in tries] == [0.0, 0.0, 0.5, 1.5]
+    assert [child.returncode for child in spawned] == [None, None]
 
 
 def test_a_worn_out_process_is_replaced_at_once_but_not_in_a_storm(moment: list[float]) -> None:

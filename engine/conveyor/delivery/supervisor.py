@@ -68,8 +68,7 @@ class Supervisor:
                     continue
                 self._died(number, child, code, now)
             if child.process is None and now >= child.not_before:
-                child.process = self._spawn(self._command)
-                child.started = now
+                self._start(number, child, now)
 
     def signal(self, number: int) -> None:
         """Send a signal to all processes."""
@@ -98,6 +97,18 @@ class Supervisor:
         """The processes that run."""
         return [c.process.pid for c in self._children if c.process is not None and c.process.poll() is None]
 
+    def _start(self, number: int, child: _Child, now: float) -> None:
+        try:
+            child.process = self._spawn(self._command)
+        except OSError as error:
+            # Too many processes, no memory: the others go on, and it will pass.
+            self._log.warning(
+                "worker process does not start", process=number, error=str(error), again_in=child.backoff
+            )
+            _back_off(child, now)
+        else:
+            child.started = now
+
     def _died(self, number: int, child: _Child, code: int, now: float) -> None:
         child.process = None
         ran = now - child.started
@@ -108,8 +119,12 @@ class Supervisor:
         if ran >= STEADY:
             child.backoff = FIRST_BACKOFF
         self._log.warning("worker process died", process=number, exit_code=code, restart_in=child.backoff)
-        child.not_before = now + child.backoff
-        child.backoff = min(child.backoff * 2, LAST_BACKOFF)
+        _back_off(child, now)
+
+
+def _back_off(child: _Child, now: float) -> None:
+    child.not_before = now + child.backoff
+    child.backoff = min(child.backoff * 2, LAST_BACKOFF)
 
 
 def _spawn(command: Sequence[str]) -> subprocess.Popen[bytes]:
