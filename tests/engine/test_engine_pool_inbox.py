@@ -62,6 +62,19 @@ def test_an_unsound_connector_is_closed_and_not_lent_again(pool: ConnectorPool, 
     assert pool.take(destination("a")).connector is cast(Connector, made[1])
 
 
+@pytest.mark.parametrize("error", [OSError("gone"), SystemExit(1)])
+def test_a_connector_that_does_not_close_costs_nobody_a_result(
+    pool: ConnectorPool, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def close(self: Fake) -> None:
+        raise error
+
+    monkeypatch.setattr(Fake, "close", close)
+    pool.give_back(pool.take(destination("a")), sound=False)
+    pool.give_back(pool.take(destination("a")), sound=True)
+    pool.close()
+
+
 def test_connectors_idle_for_a_minute_are_closed(
     pool: ConnectorPool, clock: FakeClock, made: list[Fake]
 ) -> None:

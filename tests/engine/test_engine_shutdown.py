@@ -379,7 +379,8 @@ def test_one_report_that_cannot_be_written_stops_no_other(
     assert sorted(receipt is None for receipt in receipts) == [False, True]
 
 
-def test_background_threads_survive_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("defect", [KeyError("a defect"), SystemExit(1)])
+def test_background_threads_survive_a_defect(monkeypatch: pytest.MonkeyPatch, defect: BaseException) -> None:
     from typing import cast
 
     from conveyor import log
@@ -392,7 +393,7 @@ def test_background_threads_survive_a_defect(monkeypatch: pytest.MonkeyPatch) ->
     def step() -> float:
         rounds.append(1)
         if len(rounds) < 3:
-            raise KeyError("a defect")
+            raise defect
         enough.set()
         return 3600.0
 

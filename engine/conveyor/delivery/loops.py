@@ -47,7 +47,8 @@ class Loop:
             self.turned_at = time.monotonic()
             try:
                 wait = self._step()
-            except Exception:
-                # Without its heartbeat or its reaper a process would do harm: the thread must live on.
+            except BaseException:
+                # Without its heartbeat or its reaper a process would do harm: the thread must live on. Not
+                # only Exception: a connector that is closed or cleaned up after may call sys.exit().
                 self._log.exception("defect in a background thread", thread=self._name)
                 wait = AFTER_DEFECT

@@ -132,7 +132,9 @@ class ConnectorPool:
         """Close; a connector that fails at it must not cost a delivery its result, or a thread its life."""
         try:
             connector.close()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # not only Exception: a library may call sys.exit()
             self._log.warning("connector does not close", error=type(error).__name__)
 
     def _drop_oldest(self) -> Connector:
