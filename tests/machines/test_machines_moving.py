@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,10 @@ def test_the_file_is_not_used_by_mistake_afterwards(sim: Simulation, empty: str)
     with pytest.raises(LedgerError, match="was moved to postgresql") as told:
         open_ledger(f"sqlite:///{sim.ledger.database.name}", clock=SystemClock())
     assert "pg-test-secret" not in str(told.value)
+    # Nor by who had it open: an application that submits, an engine that was just about to start.
+    for write in (sim.submit, sim.parts.heartbeat.register):
+        with pytest.raises(LedgerError, match="was moved to postgresql"):
+            write()
 
 
 def test_nothing_is_moved_while_workers_run(sim: Simulation, empty: str) -> None:
@@ -120,6 +126,11 @@ def test_nothing_is_moved_while_workers_run(sim: Simulation, empty: str) -> None
 def test_nothing_is_moved_over_another_ledger(sim: Simulation, empty: str) -> None:
     sim.submit()
     again(sim, empty)
+    with pytest.raises(LedgerError, match="was moved to"):
+        move(sim, empty)
+    with closing(sqlite3.connect(sim.ledger.database.name)) as died_before_its_mark:
+        died_before_its_mark.execute("DELETE FROM meta WHERE key = 'moved_to'")
+        died_before_its_mark.commit()
     with pytest.raises(LedgerError, match="is in use"):
         move(sim, empty)
 

@@ -7,6 +7,7 @@ import sqlite3
 import sqlalchemy.exc
 
 from conveyor.errors import LedgerError, LedgerUnavailable
+from conveyor.ledger.schema import MOVED_TO
 
 DRIVER_ERRORS = (sqlite3.Error, sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError)
 """What leaves a driver or SQLAlchemy when the database refuses; never leaves the ledger."""
@@ -125,3 +126,16 @@ def translated(error: BaseException, name: str) -> LedgerError:
     if isinstance(error, sqlalchemy.exc.DBAPIError):
         return raised_by_driver(error.orig or error, name)
     return LedgerUnavailable(f"ledger {name} is too busy: {error}", cure="lower workers.threads")
+
+
+def moved(name: str, where: str) -> LedgerError:
+    """Of a ledger whose content lives elsewhere by now.
+
+    Args:
+        name: The database as people know it.
+        where: The other one, likewise.
+    """
+    return LedgerError(
+        f"ledger {name} was moved to {where}",
+        cure=f"set `ledger:` to that; to go back nevertheless, remove {MOVED_TO!r} from its table meta",
+    )

@@ -1,7 +1,8 @@
 """Moving a SQLite ledger to PostgreSQL: everything in one transaction of the new one, or nothing.
 
 Meanwhile the old one is locked for writing, so nothing that is submitted falls between the two. When the new
-one has committed, the old one is marked as moved, and opening it says where to.
+one has committed, the old one is marked as moved: opening it says where to, and so does the next write of
+whoever has it open, an application that submits or an engine that was just about to start.
 """
 
 from __future__ import annotations
@@ -17,9 +18,19 @@ from conveyor.ledger.connect import connect
 from conveyor.ledger.database import Database, upsert
 from conveyor.ledger.postgres import PostgresDatabase
 from conveyor.ledger.records import Status, WorkerRecord
-from conveyor.ledger.schema import connections, deliveries, documents, jobs, leases, meta, metadata, workers
+from conveyor.ledger.schema import (
+    MOVED_TO,
+    connections,
+    deliveries,
+    documents,
+    jobs,
+    leases,
+    meta,
+    metadata,
+    workers,
+)
 from conveyor.ledger.sqlite import SqliteDatabase
-from conveyor.ledger.versions import MOVED_TO, check, upgrade
+from conveyor.ledger.versions import check, upgrade
 from conveyor.ledger.workers import Workers
 
 CHUNK = 2_000

@@ -23,6 +23,9 @@ superfluous is contracted by a later release, which raises this to the first pro
 SEALED_PAYLOADS = "0012"
 """The oldest program that reads payloads which are encrypted at rest; an older one takes them for damaged."""
 
+MOVED_TO = "moved_to"
+"""Key in ``meta`` of the mark that :mod:`conveyor.ledger.moving` leaves."""
+
 metadata = sa.MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",

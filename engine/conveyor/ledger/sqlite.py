@@ -20,8 +20,9 @@ import sqlalchemy as sa
 
 from conveyor.errors import LedgerError
 from conveyor.ledger.database import Database
-from conveyor.ledger.failures import DRIVER_ERRORS, translated
+from conveyor.ledger.failures import DRIVER_ERRORS, moved, translated
 from conveyor.ledger.prepared import Prepared, Values
+from conveyor.ledger.schema import MOVED_TO
 from conveyor.ownership import inherit
 
 BUSY_TIMEOUT = 30.0
@@ -54,6 +55,7 @@ class SqliteDatabase(Database):
         self._askers: list[sqlite3.Connection] = []
         self._version: int | None = None
         self._changed = True
+        self._moved_to: str | None = None
         self._durable = False
         _create_private(path)
         self._readers = self._engine(size=4, overflow=60, read_only=True)
@@ -148,8 +150,16 @@ class SqliteDatabase(Database):
         """Note whether somebody else has committed; only under the lock."""
         version = self._raw.execute("PRAGMA data_version").fetchone()[0]
         if version != self._version:
+            self._moved_to = self._mark()
             self._version = version
             self._changed = True
+
+    def _mark(self) -> str | None:
+        """Where the content lives by now; None: here."""
+        if self._raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone() is None:
+            return None
+        found = self._raw.execute("SELECT value FROM meta WHERE key = ?", (MOVED_TO,)).fetchone()
+        return None if found is None else str(found[0])
 
     def close(self) -> None:
         """Close all connections; the last one of all processes folds the WAL into the file."""
@@ -212,6 +222,8 @@ class _Write:
                 database._durable = self._durable
             database._raw.execute("BEGIN IMMEDIATE")
             database._look()
+            if database._moved_to is not None:
+                raise moved(database.name, database._moved_to)
         except BaseException as error:
             _quiet_rollback(database._raw)
             database._lock.release()

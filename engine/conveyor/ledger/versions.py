@@ -17,11 +17,9 @@ import sqlalchemy as sa
 from conveyor.errors import LedgerError
 from conveyor.ledger.connect import connect
 from conveyor.ledger.database import Database, upsert
-from conveyor.ledger.schema import HEAD, OLDEST, meta, metadata
+from conveyor.ledger.failures import moved
+from conveyor.ledger.schema import HEAD, MOVED_TO, OLDEST, meta, metadata
 from conveyor.ledger.sqlite import SqliteDatabase
-
-MOVED_TO = "moved_to"
-"""Key of the mark that :mod:`conveyor.ledger.moving` leaves."""
 
 OLDEST_PROGRAM = "oldest_program"
 """Key of the mark that says which programs older than the tables may use them."""
@@ -118,10 +116,7 @@ def refuse_moved(database: Database) -> None:
     with database.read() as connection:
         where = connection.execute(_MOVED).scalar()
     if where is not None:
-        raise LedgerError(
-            f"ledger {database.name} was moved to {where}",
-            cure=f"set `ledger:` to that; to go back nevertheless, remove {MOVED_TO!r} from its table meta",
-        )
+        raise moved(database.name, where)
 
 
 def create(connection: sa.Connection) -> None:
