@@ -336,6 +336,7 @@ def test_parts_of_other_bytes_over_a_file_are_not_kept_either(standin: BoxStandI
         "http://upload.box.com/x",
         "https://evilbox.com/x",
         "https://upload.box.com@127.0.0.1/x",
+        "https://elsewhere.example\\.box.com/x",
         "//x",
         "",
     ],

@@ -150,6 +150,18 @@ def test_no_token_for_an_upload_address_outside_google(standin: GoogleDrive, ben
         assert other.seen == []
 
 
+@pytest.mark.parametrize(
+    "where",
+    ["https://elsewhere.example\\.googleapis.com/x", "https://googleapis.com.example/x", "http://[/x", ""],
+)
+def test_no_token_for_an_upload_address_that_parsers_read_differently(
+    standin: GoogleDrive, bench: Bench, where: str
+) -> None:
+    standin.faults.append(Fault("upload", Answer(200, headers={"Location": where})))
+    with pytest.raises(DeliveryError, match="outside its domain"):
+        deliver(bench, parcel(LARGE))
+
+
 @pytest.mark.parametrize("policy", [ConflictPolicy.SKIP, ConflictPolicy.FAIL, ConflictPolicy.RENAME])
 def test_an_empty_page_is_not_an_empty_folder(
     standin: GoogleDrive, bench: Bench, policy: ConflictPolicy, monkeypatch: pytest.MonkeyPatch

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from box_sdk_gen.managers.chunked_uploads import ChunkedUploadsManager
 from box_sdk_gen.managers.files import FilesManager
@@ -25,6 +24,7 @@ from box_sdk_gen.schemas.upload_part import UploadPart
 from box_sdk_gen.serialization.json import deserialize, serialize
 
 from conveyor.contract import ConnectorEnv, DeliveryError, ErrorKind, Token, TokenSource
+from conveyor.kit.pools import dialled_by
 from conveyor.kit.sessions import CONNECT_TIMEOUT, READ_TIMEOUT, make_session
 from conveyor.kit.waits import stated_delay
 from conveyor_connectors.box.options import BoxOptions
@@ -156,10 +156,9 @@ class Client:
         Raises:
             DeliveryError: CONFIG, when it is not Box's.
         """
-        parts, own = urlsplit(url), urlsplit(self.options.upload_url)
-        host = parts.hostname or ""
-        known = (parts.scheme, parts.netloc) == (own.scheme, own.netloc)  # a test server's, too
-        if known or (parts.scheme == "https" and any(host.endswith(f".{domain}") for domain in OWN_HOSTS)):
+        scheme, host, port = dialled_by(url)
+        known = (scheme, host, port) == dialled_by(self.options.upload_url)  # a test server's, too
+        if known or (scheme == "https" and any(host.endswith(f".{domain}") for domain in OWN_HOSTS)):
             return url
         raise DeliveryError(ErrorKind.CONFIG, f"Box named an upload address outside its domains: {host[:80]}")
 

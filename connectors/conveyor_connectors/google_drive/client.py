@@ -7,12 +7,12 @@ import json
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
-from urllib.parse import urlsplit
 
 from googleapiclient.discovery import build_from_document
 
 from conveyor.contract import ConnectorEnv, DeliveryError, ErrorKind, Token, TokenSource
 from conveyor.kit.httplib2_transport import PolicedHttp
+from conveyor.kit.pools import dialled_by
 from conveyor.kit.sessions import READ_TIMEOUT
 from conveyor_connectors.google_drive.options import GoogleDriveOptions
 
@@ -90,7 +90,7 @@ class Client:
         if env.tokens is None:
             raise DeliveryError(ErrorKind.CONFIG, "google_drive has no sign-in here")
         self.http = SignedHttp(env, env.tokens)
-        self._own = urlsplit(options.api_url)
+        self._own = dialled_by(options.api_url)
         self.files, self.revisions = _methods(options.api_url.rstrip("/") + "/")
 
     def check_address(self, url: str) -> str:
@@ -99,10 +99,9 @@ class Client:
         Raises:
             DeliveryError: CONFIG, when it is not Google's.
         """
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        known = (parts.scheme, parts.netloc) == (self._own.scheme, self._own.netloc)  # a test server's, too
-        if known or (parts.scheme == "https" and f".{host}".endswith(f".{OWN_DOMAIN}")):
+        scheme, host, port = dialled_by(url)
+        known = (scheme, host, port) == self._own  # a test server's, too
+        if known or (scheme == "https" and f".{host}".endswith(f".{OWN_DOMAIN}")):
             return url
         raise DeliveryError(
             ErrorKind.CONFIG, f"Drive named an upload address outside its domain: {host[:80]}"

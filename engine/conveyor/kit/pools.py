@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, LocationParseError
+from urllib3.util import parse_url
 from urllib3.util.timeout import Timeout
 
 from conveyor.kit.bodies import BLOCK, Body
@@ -86,6 +87,19 @@ def policed_pools(
     }
     pools.connection_pool_kw["blocksize"] = BLOCK
     return pools
+
+
+def dialled_by(url: str) -> tuple[str, str, int | None]:
+    r"""Scheme, host and port that a request to this URL would go to; empty for one that is none.
+
+    Parsers differ (``https://a.example\.b.example`` leads to ``a.example`` here, and for urllib.parse to a
+    host below ``b.example``): who judges an address that a server named has to ask the one that dials.
+    """
+    try:
+        parts = parse_url(url)
+    except LocationParseError:
+        return "", "", None
+    return parts.scheme or "", parts.host or "", parts.port
 
 
 def exchange(
