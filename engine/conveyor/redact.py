@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -47,6 +49,10 @@ _PATTERNS = (
 )
 
 
+_SCHEME = re.compile(r"(basic|bearer|digest|token|api-?key)[ =]+(\S+)", re.I)
+"""A secret that is the value of a header (RFC 9110 §11.4)."""
+
+
 def clean(text: str) -> str:
     """Control characters, which confuse terminals and databases, as spaces; line ends stay."""
     return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else " " for c in text)
@@ -62,7 +68,8 @@ class Redactor:
 
     Args:
         secrets: Values to hide wherever they occur, also line by line, percent-encoded and escaped as in
-            JSON. Values under four characters are ignored.
+            JSON; of ``Bearer abc`` and its like also what follows the scheme. Values under four characters
+            are ignored.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -91,10 +98,22 @@ class Redactor:
 
 def _spellings(secret: str) -> Iterator[str]:
     """A secret as it is, line by line, and as URLs (RFC 3986) and JSON write it."""
-    for line in (secret, *secret.splitlines()):
+    for line in (secret, *secret.splitlines(), *_credentials(secret)):
         yield from (line, json.dumps(line)[1:-1])
         yield from (quote(line, safe, errors="replace") for safe in ("", "/"))
         yield quote_plus(line, errors="replace")
+
+
+def _credentials(secret: str) -> Iterator[str]:
+    """What follows the scheme in a header's value, and of Basic what it says: answers name it alone."""
+    header = _SCHEME.fullmatch(secret.strip())
+    if header is None:
+        return
+    yield header[2]
+    if header[1].lower() == "basic":
+        with suppress(ValueError):
+            login = b64decode(header[2]).decode()
+            yield from (login, login.partition(":")[2])
 
 
 def secrets_of(options: Any) -> Iterator[str]:

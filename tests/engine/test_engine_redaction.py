@@ -64,6 +64,27 @@ def test_spellings_of_urls_and_json_are_hidden_too(secret: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("Bearer s3cret-value", "unknown key s3cret-value"),
+        ("token s3cret-value", '{"error": "s3cret-value is revoked"}'),
+        ("Token token=s3cret-value", "no such thing: token=s3cret-value"),
+        ("Basic YW5uOnMzY3JldC12YWx1ZQ==", "ann may not log in with s3cret-value"),
+        ("Basic YW5uOnMzY3JldC12YWx1ZQ==", "bad header YW5uOnMzY3JldC12YWx1ZQ=="),
+        ("Basic s3cret-value", "s3cret-value is not base64"),
+    ],
+)
+def test_of_a_header_the_credentials_are_hidden_alone(header: str, said: str) -> None:
+    for result in shown(Redactor([header]), said):
+        assert "s3cret-value" not in result
+        assert "YW5uOnMzY3JldC12YWx1ZQ" not in result
+
+
+def test_a_password_of_two_words_does_not_mangle_other_texts() -> None:
+    assert Redactor(["open sesame"])("sesame seeds") == "sesame seeds"
+
+
+@pytest.mark.parametrize(
     ("text", "gone"),
     [
         ("ftp://user:hunter2@host/x", "hunter2"),
