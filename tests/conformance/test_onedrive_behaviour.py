@@ -339,6 +339,24 @@ def test_odd_answers_are_errors_of_the_contract(standin: OneDrive, route: str, b
         deliver(standin, parcel(size), RENAME if route == "get_item" else OVERWRITE)
 
 
+@pytest.mark.parametrize("body", [b"<html>", b"[]"])
+@pytest.mark.parametrize(
+    ("route", "size", "kind"),
+    [
+        ("create_session", 100, ErrorKind.TRANSIENT),
+        ("fragment", 100, ErrorKind.UNKNOWN_OUTCOME),
+        ("put_content", 0, ErrorKind.UNKNOWN_OUTCOME),
+    ],
+)
+def test_a_page_of_something_in_between_is_called_that(
+    standin: OneDrive, route: str, size: int, kind: ErrorKind, body: bytes
+) -> None:
+    standin.faults.append(Fault(route, Answer(200, body=body), times=-1))
+    with pytest.raises(DeliveryError, match="is not Graph's") as failed:
+        deliver(standin, parcel(size), OVERWRITE)
+    assert failed.value.kind is kind
+
+
 def test_a_token_that_ends_between_requests_is_renewed_once(standin: OneDrive) -> None:
     first, second = (standin.sign_in(SCOPES)[0] for _ in range(2))
     standin.refused_tokens.add(first)

@@ -90,8 +90,7 @@ class Graph:
                 allow_redirects=False,
             )
 
-        answer = self._answered(doing, send, publishes)
-        return answer.json() if answer.content else {}
+        return _document(self._answered(doing, send, publishes), doing, publishes)
 
     def _answered(self, doing: str, send: Callable[[Token], Response], publishes: bool) -> Response:
         try:
@@ -121,7 +120,7 @@ class Graph:
                 allow_redirects=False,
             )
 
-        return self._answered(doing, send, True).json()
+        return _document(self._answered(doing, send, True), doing, True)
 
     def upload(
         self,
@@ -160,6 +159,22 @@ class Graph:
     def _patience(self) -> tuple[float, float]:
         left = max(0.1, self._context.remaining())
         return min(CONNECT_TIMEOUT, left), min(READ_TIMEOUT, left)
+
+
+def _document(answer: Response, doing: str, publishes: bool) -> Mapping[str, Any]:
+    """What a success says; {} for nothing.
+
+    Raises:
+        DeliveryError: Something else than Graph has answered: a proxy's page, say.
+    """
+    try:
+        found = answer.json() if answer.content else {}
+    except ValueError:
+        found = None
+    if not isinstance(found, Mapping):
+        kind = ErrorKind.UNKNOWN_OUTCOME if publishes else ErrorKind.TRANSIENT
+        raise DeliveryError(kind, f"could not {doing}: the answer is not Graph's")
+    return found
 
 
 def item(folder: str, name: str | None = None, ending: str = "") -> str:
