@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -179,6 +180,61 @@ def test_an_answer_without_end_is_cut(
     monkeypatch.setattr(pools, "ANSWER_MAX", 1000)
     server.script = answer_with(200, b"x" * 1001)
     with pytest.raises(HTTPError, match="does not end"):
+        http.request(server.url)
+
+
+@pytest.mark.parametrize("headers", [{"Content-Length": "1000"}, {"Transfer-Encoding": "chunked"}])
+def test_an_answer_that_dribbles_is_cut(
+    server: Server, http: PolicedHttp, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    monkeypatch.setattr(pools, "ANSWER_TIMEOUT", 0.3)
+    piece = b"x" if "Content-Length" in headers else b"1\r\nx\r\n"
+    cut = threading.Event()
+
+    def dribble(handler: Any, body: bytes) -> None:
+        handler.send_response(200)
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        for _ in range(60):
+            if cut.wait(0.05):
+                break
+            with suppress(OSError):
+                handler.wfile.write(piece)
+        handler.close_connection = True
+
+    server.script = dribble
+    with pytest.raises(HTTPError, match="does not end"):
+        http.request(server.url)
+    cut.set()
+
+
+def test_an_answer_that_comes_in_pieces_is_whole(server: Server, http: PolicedHttp) -> None:
+    packed = gzip.compress(b"hello" * 100_000)
+
+    def pieces(handler: Any, body: bytes) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Encoding", "gzip")
+        handler.send_header("Content-Length", str(len(packed)))
+        handler.end_headers()
+        for start in range(0, len(packed), 7):
+            handler.wfile.write(packed[start : start + 7])
+
+    server.script = pieces
+    assert http.request(server.url)[1] == b"hello" * 100_000
+
+
+@pytest.mark.parametrize("sent", [0, 5])
+def test_an_answer_that_breaks_off_is_none(server: Server, http: PolicedHttp, sent: int) -> None:
+    def break_off(handler: Any, body: bytes) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "10")
+        handler.end_headers()
+        handler.wfile.write(b"x" * sent)
+        handler.close_connection = True
+
+    server.script = break_off
+    with pytest.raises(ProtocolError):
         http.request(server.url)
 
 

@@ -164,7 +164,8 @@ def _bounded(answer: BaseHTTPResponse) -> bytes:
     """
     end, parts, size = time.monotonic() + ANSWER_TIMEOUT, [], 0
     plain = "Content-Encoding" not in answer.headers  # a decoder may have kept something
-    while part := answer.read(BLOCK, decode_content=True):
+    # Not read: it waits for a whole block, however slowly one comes.
+    while part := answer.read1(BLOCK, decode_content=True):
         parts.append(part)
         size += len(part)
         if size > ANSWER_MAX or time.monotonic() > end:
