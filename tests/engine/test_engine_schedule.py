@@ -176,6 +176,20 @@ def test_a_probe_that_fails_otherwise_keeps_the_rest_waiting_uncharged(sim: Simu
     assert {sim.delivery(i).status for i in [first, *others]} == {Status.DELIVERED}
 
 
+@pytest.mark.parametrize("kind", [ErrorKind.THROTTLED, ErrorKind.QUOTA])
+def test_gone_deactivates_also_what_was_blocked_meanwhile(
+    sim: Simulation, here: Script, kind: ErrorKind
+) -> None:
+    here.then(fails(kind), fails(ErrorKind.GONE))
+    for _ in range(2):
+        sim.submit()
+    assert sim.step() == 2
+    block = sim.ledger.health.get(["here"])["here"].block
+    assert block is not None
+    assert (block.reason, block.until) == (BlockReason.DEACTIVATED, None), "nothing else may hold for ever"
+    assert block.message == f"it is {ErrorKind.GONE}"
+
+
 def test_gone_deactivates_until_resume_whatever_is_edited(sim: Simulation, here: Script) -> None:
     here.then(fails(ErrorKind.GONE))
     ident = sim.submit()["here"]

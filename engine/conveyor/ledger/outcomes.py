@@ -312,7 +312,7 @@ def applied(
             block, under = report.block, revision
             since = now if since is None else since
         else:
-            block = Block(block.reason, _later(block.until, report.block.until), block.step, block.message)
+            block = _kept(block, report.block)
     elif report.clears_block and fresh and block is not None:
         block, since, under, recent = None, None, None, NOTHING
     after = replace(
@@ -391,11 +391,14 @@ def also_blocked(known: Health, block: Block, *, revision: str | None, now: int)
     if own is None:
         began = Block(block.reason, block.until, 0, block.message)
         return replace(known, block=began, blocked_since=now, block_revision=revision)
-    return replace(known, block=replace(own, until=_later(own.until, block.until)))
+    return replace(known, block=_kept(own, block))
 
 
-def _later(one: int | None, other: int | None) -> int | None:
-    return None if one is None or other is None else max(one, other)
+def _kept(own: Block, other: Block) -> Block:
+    """What holds already, for as long as the other one would; what only a person ends takes its place."""
+    if own.until is None:
+        return own
+    return other if other.until is None else replace(own, until=max(own.until, other.until))
 
 
 def _health_row(after: Health) -> dict[str, Any]:
