@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -87,8 +88,6 @@ def test_a_death_before_the_bytes_are_gone_is_made_good(kit: Any) -> None:
 
 
 def test_the_way_to_a_file_in_place_is_erased(kit: Any) -> None:
-    from dataclasses import replace
-
     payload = replace(kit.job().payload, location=f"/home/{MARK}/a.jpg", in_place=True, fingerprint=MARK)
     (ident,) = kit.deliver("a", payload=payload)
     kit.ledger.forgetting.forget([kit.ledger.deliveries.get(ident).job_id], kit.now)
@@ -184,3 +183,15 @@ def test_forgetting_and_a_new_result_of_transforms_wait_for_each_other_in_one_or
         forgotten[0].result(60)
     going = {payload.id for payload in kit.ledger.payloads.removing()}
     assert going > {result.payload.id for result in results if result.payload is not None}
+
+
+def test_a_result_that_another_has_taken_the_place_of_is_nowhere(kit: Any) -> None:
+    kit.submit("a")
+    claimed = kit.one("a")
+    for _ in range(2):
+        made = Transformed(by=("upper",), payload=replace(kit.job().payload, digests={"sha256": MARK}))
+        assert kit.ledger.transformed.record(claimed.delivery_id, claimed.fence, made)
+        kit.ledger.payloads.finish_removal([payload.id for payload in kit.ledger.payloads.removing()])
+    assert everything(kit).count(MARK) == 2, "its row, and what its delivery knows of it"
+    kit.ledger.forgetting.forget([claimed.job.id], kit.now)
+    assert MARK not in everything(kit)

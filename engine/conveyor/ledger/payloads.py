@@ -68,6 +68,14 @@ _BEGIN = (
 _ALL_REMOVING = sa.select(*rows.PAYLOAD_COLUMNS).where(_REMOVING).order_by(_P.id)
 _SOME_REMOVING = _ALL_REMOVING.where(_IDS)
 _FINISH = sa.update(payloads).where(_IDS, _REMOVING).values(state=PayloadState.REMOVED.value, sealed_key=None)
+_NOBODYS = sa.delete(payloads).where(
+    _IDS,
+    _P.state == sa.literal_column("'removed'"),
+    ~sa.exists().where(jobs.c.payload_id == _P.id),
+    ~sa.exists().where(_D.payload_id == _P.id),
+)
+"""Results of transforms that others have taken the place of: no job takes them, or their digests, along."""
+
 _KNOWN = sa.select(_P.location).where(
     _P.location.in_(sa.bindparam("locations", expanding=True)), _P.state != sa.literal_column("'removed'")
 )
@@ -139,6 +147,7 @@ class Payloads:
         with self._database.write() as connection:
             for some in chunks(sorted(ids)):
                 connection.execute(_FINISH, {"ids": some})
+                connection.execute(_NOBODYS, {"ids": some})
 
     def sealing(self) -> Sealing:
         """How many payloads of the store are encrypted, how many are not, and a data key to try."""
