@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -12,6 +13,7 @@ from servers.oauth_server import Fault
 
 from conveyor.contract import DeliveryError, ErrorKind, Rotation, Scope, Token, Trouble
 from conveyor.ledger.connections import ConnectionState, Tokens
+from conveyor.oauth import http
 from conveyor.testing.ports import wait_until
 
 
@@ -160,6 +162,30 @@ def test_a_provider_that_is_away_is_transient_and_a_living_token_serves_meanwhil
     assert kit.ledger.connections.get("d").error
     assert source.token().generation == 2
     assert kit.ledger.connections.get("d").error is None
+
+
+@pytest.mark.parametrize("life", [-1, 100])
+def test_a_provider_that_hangs_is_waited_for_once_by_all_who_ask(
+    kit: Any, monkeypatch: pytest.MonkeyPatch, life: int
+) -> None:
+    monkeypatch.setattr(http, "TOTAL_TIMEOUT", 0.5)
+    kit.connect(life=life)
+    kit.clock.advance(60)
+    kit.server.hold = threading.Event()
+    source = kit.tokens()
+
+    def ask(_: int) -> int | ErrorKind:
+        try:
+            return int(source.token().generation)
+        except DeliveryError as error:
+            return error.kind
+
+    begun = time.monotonic()
+    assert together(8, ask) == [1 if life > 0 else ErrorKind.TRANSIENT] * 8
+    assert kit.server.count("/token") == 2  # asked, and once more
+    assert time.monotonic() - begun < 4 * 0.5
+    kit.server.hold.set()
+    assert source.token().generation == 2  # who asks later asks the provider
 
 
 def test_a_revoked_login_is_noted_and_the_provider_is_left_alone(kit: Any) -> None:

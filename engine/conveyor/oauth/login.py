@@ -60,6 +60,7 @@ USED_EVERY = 3600.0
 _SINGLE_USE = (Rotation.UNTIL_USED, Rotation.STRICT)
 _STATES = {Trouble.REVOKED: ConnectionState.REVOKED, Trouble.CONSENT: ConnectionState.CONSENT}
 _TROUBLES = {state: trouble for trouble, state in _STATES.items()}
+_PASSING = (Trouble.THROTTLED, Trouble.TRANSIENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,9 @@ class Login:
         self._owner = processes.signature(uuid.uuid4().hex)
         self._flight = threading.Lock()
         self._known: _Known | None = None
+        self._failures = 0
+        self._failure: Refused | NoAnswer | None = None
+        """The last one that says nothing but how the provider is."""
         self._recent: deque[str] = deque(maxlen=RECENT)
 
     @property
@@ -116,7 +120,7 @@ class Login:
             Refused: There is no login, or the provider refused to renew it.
             NoAnswer: The provider does not answer, and the token at hand has run out.
         """
-        known = self._known
+        known, asked = self._known, self._failures
         if known is not None and self._lasts(known.record, min_life):
             fresh = self._clock.monotonic() - known.read_at < REREAD
             if fresh or not self._flight.acquire(blocking=False):
@@ -127,7 +131,7 @@ class Login:
             record = self._read(application)
             if self._lasts(record, min_life):
                 return self._keep(record)
-            return self._renew(application, record)
+            return self._renew(application, record, asked)
         finally:
             self._flight.release()
 
@@ -137,11 +141,12 @@ class Login:
         Raises:
             Refused, NoAnswer: As for :meth:`token`.
         """
+        asked = self._failures
         with self._flight:
             record = self._read(application)
             if record.generation != token.generation and self._lasts(record, 0):
                 return self._keep(record)
-            return self._renew(application, record, forced=True)
+            return self._renew(application, record, asked, forced=True)
 
     def renew(self, application: Application, seen: ConnectionRecord) -> None:
         """Renew ahead of need, unless the row has changed since it was ``seen``.
@@ -149,10 +154,11 @@ class Login:
         Raises:
             Refused, NoAnswer: As for :meth:`token`.
         """
+        asked = self._failures
         with self._flight:
             record = self._read(application)
             if record.generation == seen.generation:
-                self._renew(application, record)
+                self._renew(application, record, asked)
 
     # --- inside, under the flight lock -----------------------------------------------------------
 
@@ -195,7 +201,13 @@ class Login:
             self._recent.append(token.value)
         return token
 
-    def _renew(self, application: Application, seen: ConnectionRecord, *, forced: bool = False) -> Token:
+    def _renew(
+        self, application: Application, seen: ConnectionRecord, asked: int, *, forced: bool = False
+    ) -> Token:
+        if self._failure is not None and self._failures != asked:
+            # Who waited while the provider did not answer does not ask it in turn: the last of many would
+            # wait for as many time limits, past that of its attempt.
+            return self._make_do(seen, forced, self._failure)
         locked = self._lock(application, seen, forced)
         if isinstance(locked, Token):
             return locked
@@ -243,7 +255,9 @@ class Login:
             if self._lasts(record, 0) and (record.generation != seen.generation or not forced):
                 return self._keep(record)
             if self._clock.monotonic() >= end:
-                raise NoAnswer("another process is renewing the login and does not end", sent=False)
+                error = NoAnswer("another process is renewing the login and does not end", sent=False)
+                self._note(error)
+                raise error
             self._pause(LOOK)
 
     def _exchange(self, application: Application, locked: ConnectionRecord, forced: bool) -> Token:
@@ -252,6 +266,7 @@ class Login:
         try:
             granted = self._asked(application, locked, tokens)
         except NoAnswer as error:
+            self._note(error)
             self._store.refused(locked, error.message)
             return self._make_do(locked, forced, error)
         except Refused as error:
@@ -300,6 +315,8 @@ class Login:
         self, application: Application, locked: ConnectionRecord, forced: bool, error: Refused
     ) -> Token:
         """Note a refusal; it ends the login only if nobody was faster, and a person can sign in again."""
+        if error.trouble in _PASSING:
+            self._note(error)
         state = _STATES.get(error.trouble)
         record = self._store.get(self.connection)
         if record is not None and record.generation != locked.generation and self._lasts(record, 0):
@@ -311,6 +328,10 @@ class Login:
             raise error
         self._store.refused(locked, error.message)
         return self._make_do(locked, forced, error)
+
+    def _note(self, error: Refused | NoAnswer) -> None:
+        """Let those who wait meanwhile know."""
+        self._failures, self._failure = self._failures + 1, error
 
     def _make_do(self, locked: ConnectionRecord, forced: bool, error: Refused | NoAnswer) -> Token:
         """The token at hand, if it still lives and nobody has rejected it."""
