@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 from cli.operator_line import OperatorLine
 
 from conveyor.cli import session
+from conveyor.clock import micros
+from conveyor.config.units import parse_duration
 from conveyor.contract import DeliveryError, ErrorKind, Receipt
+from conveyor.ledger.schema import deliveries
 
 DOWN = DeliveryError(ErrorKind.TRANSIENT, "the server answered 503", code="503", hint="ask its owner")
 TOO_LONG = DeliveryError(ErrorKind.NAME, "the name is too long there", hint="shorten it")
@@ -80,6 +84,15 @@ def test_the_json_is_a_list_of_exactly_these_objects(operator: OperatorLine, som
     assert (retrying["attempts"], retrying["failures"]) == (1, 1)
     assert retrying["next_attempt_at"] == "2027-01-15T08:01:05.000Z"
     assert (delivered["status"], delivered["receipt"]["reference"]) == ("delivered", "r1")
+
+
+def test_what_never_expires_is_shown(operator: OperatorLine, some: dict[str, str]) -> None:
+    with operator.simulation.ledger.database.write() as connection:
+        far = operator.simulation.clock.now() + micros(parse_duration("9999999d"))
+        connection.execute(sa.update(deliveries).values(expires_at=far))
+    shown = {each["expires_at"] for each in operator.json("deliveries", "--status", "pending")}
+    assert shown == {"9999-12-31T23:59:59.999Z"}
+    assert operator("show", some["held"]).code == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +48,17 @@ def test_a_duration_is_read(text, seconds):
 def test_a_wrong_duration_says_what_was_expected(wrong):
     with pytest.raises(ValueError, match="expected a duration such as 30s"):
         parse_duration(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["100000001d", 1e300])
+def test_a_duration_that_no_ledger_holds_is_refused(wrong):
+    with pytest.raises(ValueError, match="of at most 100000000d"):
+        parse_duration(wrong)
+
+
+def test_the_longest_duration_from_the_last_day_of_the_calendar_is_a_time_of_the_ledger():
+    last = (datetime.max - datetime(1970, 1, 1)) // timedelta(microseconds=1)
+    assert last + parse_duration("100000000d") * 1_000_000 < 2**63
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,9 @@ BYTES = {
 }
 """Bytes by unit, in lower case: SI units are powers of 1000, IEC units (``KiB``) powers of 1024."""
 
+LONGEST = 100_000_000 * 86400.0
+"""Seconds. The ledger's times, microseconds in 64 bits, reach not much further."""
+
 _PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
 _DURATION_HELP = "a duration such as 30s, 2m, 1h or 7d (a bare number is seconds)"
 _RATE_HELP = "a rate such as 10/s, 600/m or 1000/h (a bare number is by the second)"
@@ -34,7 +37,7 @@ def parse_duration(value: object) -> float:
         value: Text with units ms, s, m, h, d, w, several of them in a row allowed; or a number of seconds.
 
     Returns:
-        Seconds, finite and not negative.
+        Seconds, not negative, at most ``LONGEST``.
 
     Raises:
         ValueError: With one sentence that says what was expected.
@@ -44,6 +47,8 @@ def parse_duration(value: object) -> float:
     seconds = _sum_of_parts(value) if isinstance(value, str) else float(value)
     if seconds is None or not math.isfinite(seconds) or seconds < 0:
         raise ValueError(f"expected {_DURATION_HELP}")
+    if seconds > LONGEST:
+        raise ValueError(f"expected {_DURATION_HELP}, of at most {format_duration(LONGEST)}")
     return seconds
 
 
