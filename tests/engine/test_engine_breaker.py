@@ -175,6 +175,30 @@ def test_an_edit_or_a_resume_closes_it_and_what_was_counted_is_forgotten(sim: Si
         assert outage.health.recent == NOTHING
 
 
+@pytest.mark.parametrize("reason", [BlockReason.BREAKER, BlockReason.QUOTA])
+def test_a_probe_under_way_that_fails_after_a_resume_does_not_bring_the_block_back(
+    sim: Simulation, reason: BlockReason
+) -> None:
+    """Where the destination hangs, a probe nearly always does while somebody puts it right."""
+    outage = Outage(sim, error=down() if reason is BlockReason.BREAKER else down(ErrorKind.QUOTA, "507"))
+    submit(sim, 20)
+    sim.step()
+    block = outage.health.block
+    assert block is not None
+    assert block.reason is reason
+    outage.error = down()
+    sim.clock.advance(30)
+    sim.parts.heartbeat.beat()
+    (probe,) = sim.parts.dispatcher.claim(4)
+    assert probe.probe
+    sim.ledger.health.resume(["here"], sim.clock.now())
+    sim.parts.inbox.add(probe)
+    sim.parts.work(probe.delivery_id)
+    sim.parts.completions.flush()
+    assert outage.health.block is None, "the rest is served"
+    assert sim.delivery(probe.delivery_id).status is Status.PENDING
+
+
 def test_without_success_for_days_it_is_deactivated_and_the_countdown_is_seen(sim: Simulation) -> None:
     outage = Outage(sim)
     policy = BreakerPolicy(window=60.0, volume=10, deactivate_after=2 * 7200.0, deactivate_volume=20)

@@ -307,7 +307,10 @@ def applied(
     block, since, under = known.block, known.blocked_since, known.block_revision
     recent = known.recent
     fresh = probe or since is None or report.started_at > since
-    if report.block is not None:
+    # A failure that makes no block of its own goes on with the one it probed: which a person, or an edit, may
+    # have ended meanwhile.
+    ended = block is None and _speaks_against(report)
+    if report.block is not None and not ended:
         if block is None or fresh:
             block, under = report.block, revision
             since = now if since is None else since
