@@ -284,6 +284,17 @@ def test_until_idle_goes_by_a_config_that_was_edited_meanwhile(installed: Instal
     assert installed.statuses() == ["held"]
 
 
+@pytest.mark.parametrize("verb", ["run", "worker"])
+def test_the_processes_of_a_supervisor_log_as_it_was_told(installed: Installed, verb: str) -> None:
+    installed.submit()
+    command = [sys.executable, "-m", "conveyor", "--config", str(installed.path), "--log-level", "error"]
+    process = subprocess.Popen([*command, "--log-text", verb, "--processes", "2"], stderr=subprocess.PIPE)
+    until(lambda: installed.statuses() == ["delivered"], "delivered")
+    process.terminate()
+    _, told = process.communicate(timeout=PATIENCE)
+    assert set(told.splitlines()) == {b"stopping: finishing what runs; once more to leave at once"}
+
+
 # --- the supervisor --------------------------------------------------------------------------------
 
 QUIET: Any = cast(log.EngineLog, log.get())

@@ -10,12 +10,14 @@ What stands there if the process dies on a given line:
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, Self, cast
 
 from conveyor.contract import DeliveryError, ErrorKind, Parcel
 from conveyor.errors import PayloadError
+from conveyor.hooks import Made
 from conveyor.ledger.records import JobRecord, Transformed
 
 if TYPE_CHECKING:
@@ -43,14 +45,35 @@ class _Watched:
         self._moved()
         return self._file.write(data)
 
+    def close(self) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for line in self._file:
+            self._moved()
+            yield line
+
     def __getattr__(self, name: str) -> object:
         return getattr(self._file, name)
 
-    def __enter__(self) -> _Watched:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self.close()
+
+
+class _Result(_Watched):
+    """Where a transform writes to. It is ours to close, whatever the plugin wraps around it closes."""
+
+    closed = False
+
+    def write(self, data: bytes) -> int:
+        with _room():
+            return super().write(data)
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class Transformer:
@@ -85,7 +108,7 @@ class Transformer:
             plugin, transform = self._get(name)
             if transform.rename is not None:
                 try:
-                    filename = str(transform.rename(filename))
+                    filename = _text(transform.rename(filename))
                 except (Exception, SystemExit) as error:
                     self._plugins.failed(plugin, HOOK, error)
                     message = f"transform {name!r} failed to name its result: {type(error).__name__}"
@@ -127,15 +150,17 @@ class Transformer:
             What was made; None when the delivery is somebody else's by now.
 
         Raises:
-            DeliveryError: What a transform raises, or TRANSIENT for anything else that it raises.
+            DeliveryError: What a transform raises, or TRANSIENT for anything else that it raises, and for
+                a disk that is full.
             PayloadError: The store is away.
         """
         source, media_type, changed = parcel, parcel.media_type, False
-        with tempfile.TemporaryFile() as first, tempfile.TemporaryFile() as second:
+        with _temporary() as first, _temporary() as second:
             spare, result = cast(BinaryIO, first), cast(BinaryIO, second)
             for name in destination.transforms:
-                spare.seek(0)
-                spare.truncate()
+                with _room():
+                    spare.seek(0)
+                    spare.truncate()
                 kind = self._run(name, replace(source, open=_watching(source.open, moved)), spare, moved)
                 if kind is None:
                     continue
@@ -144,7 +169,8 @@ class Transformer:
                 source = replace(source, media_type=kind, open=_again(result))
             payload = None
             if changed:
-                result.seek(0)
+                with _room():
+                    result.seek(0)
                 wanted = frozenset(parcel.digests)
                 payload = self._payloads.put(result, digests=wanted, progress=lambda _: moved())
         made = Transformed(destination.transforms, payload, media_type if changed else None)
@@ -158,8 +184,12 @@ class Transformer:
         """Run one; the media type of what it made, or None when it changed nothing."""
         plugin, transform = self._get(name)
         try:
-            made = transform.apply(parcel, cast(BinaryIO, _Watched(out, moved)))
-        except DeliveryError:
+            made = transform.apply(parcel, cast(BinaryIO, _Result(out, moved)))
+            if made is not None and not _sound(made):
+                raise TypeError("no sound Made")
+            with _room():
+                out.flush()
+        except (DeliveryError, PayloadError):
             raise
         except (Exception, SystemExit) as error:
             self._plugins.failed(plugin, HOOK, error)
@@ -178,7 +208,41 @@ def _watching(opened: Callable[[], BinaryIO], moved: Callable[[], None]) -> Call
     return lambda: cast(BinaryIO, _Watched(opened(), moved))
 
 
+def _sound(made: object) -> bool:
+    return isinstance(made, Made) and (made.media_type is None or isinstance(made.media_type, str))
+
+
+def _text(name: object) -> str:
+    if isinstance(name, str) and name:
+        return name
+    raise TypeError("no file name")
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """A temporary file that cannot be written is neither the plugin's fault nor the connector's.
+
+    Charged all the same: a transform whose result fits on no disk must come to an end.
+    """
+    try:
+        yield
+    except OSError as error:
+        message = f"the result of a transform cannot be written: {error.strerror or type(error).__name__}"
+        hint = "free some space where temporary files lie, or set TMPDIR to a folder on a larger disk"
+        raise DeliveryError(ErrorKind.TRANSIENT, message, hint=hint) from None
+
+
+@contextmanager
+def _temporary() -> Iterator[IO[bytes]]:
+    with _room():
+        file = tempfile.TemporaryFile()  # noqa: SIM115 -- closed below
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # what was not written yet, and now is of no use
+            file.close()
+
+
 def _again(file: BinaryIO) -> Callable[[], BinaryIO]:
     """A fresh view of a temporary file's content, by its own descriptor and position."""
-    file.flush()
     return lambda: open(f"/dev/fd/{file.fileno()}", "rb")
