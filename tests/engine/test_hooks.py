@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -107,8 +108,12 @@ def test_a_delay_is_exact_and_uncharged(sim: Simulation, here: Script) -> None:
     assert sim.delivery(ident).last_error is None
 
 
+ODD: list[Any] = [timedelta(seconds=60), "60", None, float("nan")]
+
+
 @pytest.mark.parametrize(
-    "answer", [RuntimeError("boo"), SystemExit(3), "yes", Delay(-1, "?"), Delay(1e9, "?")]
+    "answer",
+    [RuntimeError("boo"), SystemExit(3), "yes", *(Delay(seconds, "?") for seconds in (-1, 1e9, *ODD))],
 )
 def test_a_faulty_hook_stops_nothing_and_is_counted(sim: Simulation, here: Script, answer: Any) -> None:
     plugin(sim, deciding(answer), name="broken")
@@ -124,6 +129,17 @@ def test_a_faulty_hook_stops_nothing_and_is_counted(sim: Simulation, here: Scrip
     sim.step()
     sim.parts.observers.step()
     assert [(f.plugin, f.count) for f in sim.ledger.plugin_failures.all()] == [("broken", 1), ("too", 1)]
+
+
+def test_a_decision_may_be_of_a_class_of_the_plugins_own(sim: Simulation, here: Script) -> None:
+    class Closed(Hold):
+        """Says more to the plugin itself."""
+
+    plugin(sim, deciding(Closed("closed")))
+    ident = sim.submit()["here"]
+    sim.step()
+    assert sim.delivery(ident).hold_reason == "held by plugin 'mine': closed"
+    assert sim.delivery(ident).failures == 0
 
 
 def test_the_first_decision_counts_and_tryfirst_comes_first(sim: Simulation, here: Script) -> None:

@@ -23,8 +23,9 @@ class Decided(Exception):
     def __init__(self, plugin: str, decision: Decision) -> None:
         super().__init__(plugin)
         self.decision = decision
-        words = {Fail: "refused", Hold: "held", Delay: "delayed"}[type(decision)]
-        self.reason = f"{words} by plugin {plugin!r}: {decision.reason}"
+        words = {Fail: "refused", Hold: "held", Delay: "delayed"}
+        done = next(word for kind, word in words.items() if isinstance(decision, kind))
+        self.reason = f"{done} by plugin {plugin!r}: {decision.reason}"
 
 
 def consequence(

@@ -184,7 +184,10 @@ class Observers:
 def _sound(decision: Decision) -> bool:
     if not isinstance(decision.reason, str):
         return False
-    return not isinstance(decision, Delay) or 0 <= decision.seconds <= LONGEST_DELAY
+    if not isinstance(decision, Delay):
+        return True
+    # A timedelta or a text would raise when compared.
+    return isinstance(decision.seconds, int | float) and 0 <= decision.seconds <= LONGEST_DELAY
 
 
 def _seconds(micros: int | None) -> float | None:
