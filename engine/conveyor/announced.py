@@ -162,6 +162,8 @@ class GuardedDocuments:
 
 def _named(known: dict[str, tuple[str, Any]], what: str, plugin: str, item: Any) -> str | None:
     """Keep it under its name, unless another has it."""
+    if not isinstance(item.name, str):
+        return f"{what}: its name {item.name!r} is no text"
     if item.name in known:
         return f"{what} {item.name!r} is there already; the first one is kept"
     known[item.name] = plugin, item

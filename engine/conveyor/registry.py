@@ -85,22 +85,31 @@ class Registry:
         if plugin.problem is not None:
             self.problems.append(Problem(plugin.problem, cure=plugin.cure))
             return
-        for spec in self._announced(plugin, "conveyor_connectors"):
-            self.add(spec, plugin=plugin.name, distribution=plugin.distribution)
-        for provider in self._announced(plugin, "conveyor_oauth_providers"):
-            self.add_provider(provider, plugin=plugin.name)
-        for hook in HOOKS:
+        for hook in ("conveyor_connectors", "conveyor_oauth_providers", *HOOKS):
             for item in self._announced(plugin, hook):
-                if complaint := self.announced.take(hook, plugin.name, item):
-                    self._complain(plugin.name, complaint)
+                try:
+                    self._take(plugin, hook, item)
+                except (Exception, SystemExit) as error:  # a text for a number, a property that raises …
+                    self._failed(plugin, hook, error)
+
+    def _take(self, plugin: Plugin, hook: str, item: Any) -> None:
+        if hook == "conveyor_connectors":
+            self.add(item, plugin=plugin.name, distribution=plugin.distribution)
+        elif hook == "conveyor_oauth_providers":
+            self.add_provider(item, plugin=plugin.name)
+        elif complaint := self.announced.take(hook, plugin.name, item):
+            self._complain(plugin.name, complaint)
 
     def _announced(self, plugin: Plugin, hook: str) -> list[Any]:
         try:
             return self.plugins.announced(plugin, hook)
         except (Exception, SystemExit) as error:
-            cure = "update or uninstall it; the other destination types work"
-            self._complain(plugin.name, f"{hook}: {_named(error)}", cure)
+            self._failed(plugin, hook, error)
             return []
+
+    def _failed(self, plugin: Plugin, hook: str, error: BaseException) -> None:
+        cure = "update or uninstall it; the other destination types work"
+        self._complain(plugin.name, f"{hook}: {_named(error)}", cure)
 
     def _complain(self, plugin: str, complaint: str, cure: str | None = None) -> None:
         self.problems.append(Problem(f"plugin {plugin!r}: {complaint}", cure=cure))
@@ -232,6 +241,8 @@ def _named(error: BaseException) -> str:
 def _complaint(spec: object) -> str | None:
     if not isinstance(spec, ConnectorSpec):
         return f"its hook returned {type(spec).__name__}, not ConnectorSpec"
+    if not isinstance(spec.type, str):
+        return f"its type {spec.type!r} is no text"
     if not isinstance(spec.capabilities, Capabilities):
         return f"type {spec.type!r}: capabilities must be a Capabilities"
     if spec.contract != CONTRACT_VERSION:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conveyor.config import LedgerSource, load
-from conveyor.contract import DeliveryError, ErrorKind
+from conveyor.contract import ConnectorSpec, DeliveryError, ErrorKind
 from conveyor.delivery.placing import Placer
 from conveyor.hooks import PathFilter, PathVariable, PayloadSource, SecretResolver, Transform
 from conveyor.hookspecs import hookimpl
@@ -196,6 +196,50 @@ def test_what_is_announced_wrongly_is_its_plugins_problem() -> None:
     assert len(known.problems) == 6
     assert list(known.announced.payloads) == ["x"]
     assert {"webhook", "s3"} <= set(known.types())
+
+
+class Nameless:
+    """A provider whose name cannot be had."""
+
+    @property
+    def name(self) -> str:
+        raise RuntimeError("no name yet")
+
+    def revision(self) -> int:
+        return 1
+
+    def list(self) -> dict[str, Any]:
+        return {}
+
+
+SPEC: dict[str, Any] = {"type": "thing", "summary": "A thing", "factory": "a:b", "options": "c:d"}
+WRONG: Any = ["a list"]
+NOTHING: Any = None
+
+
+@pytest.mark.parametrize(
+    ("hook", "item"),
+    [
+        ("conveyor_connectors", ConnectorSpec(**{**SPEC, "contract": "1"})),
+        ("conveyor_connectors", ConnectorSpec(**{**SPEC, "factory": None})),
+        ("conveyor_connectors", ConnectorSpec(**{**SPEC, "type": None})),
+        ("conveyor_connectors", ConnectorSpec(**{**SPEC, "type": WRONG})),
+        ("conveyor_path_variables", PathVariable(WRONG, "?", lambda parcel, place: "")),
+        ("conveyor_path_filters", PathFilter(WRONG, "?", str)),
+        ("conveyor_secret_resolvers", SecretResolver(WRONG, "?", str)),
+        ("conveyor_payload_sources", PayloadSource(WRONG, print)),
+        ("conveyor_transforms", Transform(NOTHING, "?", lambda parcel, out: None)),
+        ("conveyor_destination_sources", Nameless()),
+    ],
+)
+def test_a_field_of_another_type_is_its_plugins_problem_and_takes_nothing_down(hook: str, item: Any) -> None:
+    good = PathVariable("good", "?", lambda parcel, place: "")
+    known = registry(**{"conveyor_path_variables": lambda: [good], hook: lambda: [item]})
+    (problem,) = known.problems
+    assert "plugin 'mine'" in problem.message
+    assert {"webhook", "s3"} <= set(known.types())
+    (mine,) = (plugin for plugin in known.plugins if plugin.name == "mine")
+    assert mine.problem is not None
 
 
 def test_a_transform_that_nobody_brings_quarantines_its_destination(tmp_path: Path) -> None:
