@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from conveyor.contract import DeliveryError, ErrorKind
+from conveyor.errors import LedgerUnavailable
 from conveyor.hooks import Alert, AttemptEnded, Decision, Delay, DeliveryFinal, DestinationChanged, Fail, Hold
 from conveyor.hookspecs import hookimpl
 from conveyor.ledger.records import AttemptOutcome, Status
@@ -268,3 +271,42 @@ def test_a_slow_observer_drops_the_oldest_and_says_so(
     sim.step()
     sim.parts.observers.step()
     assert [event.delivery_id for event in told] == idents[2:]
+
+
+def test_what_is_to_be_told_waits_for_a_ledger_that_is_away(
+    sim: Simulation, here: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    plugin(sim, observer(told)[1])
+    idents = [sim.submit()["here"] for _ in range(3)]
+    sim.step()
+
+    def away(ident: str) -> None:
+        raise LedgerUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sim.ledger.deliveries, "get", away)
+        for _ in range(2):
+            with pytest.raises(LedgerUnavailable):
+                sim.parts.observers.step()
+    sim.parts.observers.step()
+    assert [event.delivery_id for event in told] == idents
+
+
+def test_a_hook_that_hangs_keeps_no_process_from_ending(sim: Simulation, here: Script) -> None:
+    free = threading.Event()
+    told: list[Any] = []
+
+    def conveyor_after_attempt(event: AttemptEnded) -> None:
+        told.append(event)
+        free.wait(60)
+
+    plugin(sim, conveyor_after_attempt)
+    for _ in range(2):
+        sim.submit()
+    sim.step()
+    began = time.monotonic()
+    sim.parts.observers.stop(0.2)
+    assert time.monotonic() - began < 30
+    assert len(told) == 1, "what waits is told as far as the time allows"
+    free.set()

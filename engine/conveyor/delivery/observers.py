@@ -8,6 +8,7 @@ nobody. Whoever must not miss an outcome asks the ledger.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -70,8 +71,14 @@ class Observers:
 
     def stop(self, timeout: float) -> None:
         """End; what waits is told first, as far as ``timeout`` seconds allow."""
+        end = time.monotonic() + timeout
         if self._loop.stop(timeout):
-            self._round()
+            # A plugin that hangs must not keep the process from ending.
+            last = threading.Thread(target=self._round, name="observers", daemon=True)
+            last.start()
+            last.join(max(0.0, end - time.monotonic()))
+        if self._queue:
+            self._log.warning("not all was told before the end: events dropped", count=len(self._queue))
 
     # --- asking ----------------------------------------------------------------------------------
 
@@ -138,7 +145,12 @@ class Observers:
     def step(self) -> None:
         """Tell all that waits, and write down what has failed."""
         while self._queue:
-            self._queue.popleft()()
+            telling = self._queue.popleft()
+            try:
+                telling()
+            except LedgerError:
+                self._put_back(telling)
+                raise
         with self._lock:
             dropped, self._dropped = self._dropped, 0
         if dropped:
@@ -162,6 +174,13 @@ class Observers:
         with self._lock:
             self._dropped += len(self._queue) == WAITING
             self._queue.append(telling)
+
+    def _put_back(self, telling: Callable[[], None]) -> None:
+        with self._lock:
+            if len(self._queue) < WAITING:
+                self._queue.appendleft(telling)
+            else:
+                self._dropped += 1
 
     def _note(self, plugin: str, hook: str, error: BaseException) -> None:
         self._log.warning("a plugin's hook failed", plugin=plugin, hook=hook, error=type(error).__name__)
