@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, BinaryIO
@@ -10,9 +12,10 @@ from typing import Any, BinaryIO
 import pytest
 
 from conveyor.contract import DeliveryError, ErrorKind, Parcel, Receipt
+from conveyor.errors import PayloadError
 from conveyor.hooks import Made, Transform
 from conveyor.hookspecs import hookimpl
-from conveyor.ledger.records import DeliveryRecord, Status
+from conveyor.ledger.records import AttemptOutcome, DeliveryRecord, Status
 from conveyor.testing.scripted import Script
 from conveyor.testing.simulation import Simulation, destination
 
@@ -264,3 +267,106 @@ def test_a_job_that_is_kept_no_longer_goes_with_the_rows_of_its_results(
 def payload_rows(sim: Simulation) -> list[Any]:
     with sim.ledger.database.read() as connection:
         return list(connection.exec_driver_sql("SELECT id, digests FROM payloads"))
+
+
+# --- what a transform may do wrong, and what it may rely on -------------------------------------------------
+
+
+def test_a_store_that_goes_away_under_a_transform_charges_nothing(
+    sim: Simulation, here: Script, upper: Upper
+) -> None:
+    upper.errors = [PayloadError("the payload store is away")]
+    ident = sim.submit(ORIGINAL)["here"]
+    sim.step()
+    (first,) = sim.attempts(ident)
+    assert (first.outcome, first.charged) == (AttemptOutcome.GIVEN_BACK, False)
+    assert not sim.registry.plugins.failures
+
+
+@pytest.mark.parametrize("answer", [True, "text/plain", Made(b"text/plain")])  # type: ignore[arg-type]
+def test_an_answer_that_means_nothing_is_the_plugins_failure(
+    sim: Simulation, here: Script, answer: Any
+) -> None:
+    bring(sim, Transform("odd", "?", lambda parcel, out: answer))
+    ident = sim.submit(ORIGINAL)["here"]
+    sim.step()
+    assert sim.attempts(ident)[0].message == "transform 'odd' of plugin 'shouting' failed: TypeError"
+    assert sim.registry.plugins.failures == {("shouting", "conveyor_transforms"): 1}
+
+
+@pytest.mark.parametrize("name", [None, "", 5])
+def test_a_name_that_is_none_holds_the_destination(sim: Simulation, here: Script, name: Any) -> None:
+    bring(sim, Transform("odd", "?", lambda parcel, out: None, rename=lambda _: name))
+    ident = sim.submit(ORIGINAL)["here"]
+    sim.step()
+    block = sim.ledger.health.get(["here"])["here"].block
+    assert block is not None
+    assert (block.reason, block.message) == (
+        "config_error", "transform 'odd' failed to name its result: TypeError",
+    )  # fmt: skip
+    assert (sim.delivery(ident).failures, here.calls) == (0, [])
+
+
+def closing(parcel: Parcel, out: BinaryIO) -> Made:
+    with parcel.open() as source, out:
+        out.write(source.read())
+    return Made()
+
+
+def wrapping(parcel: Parcel, out: BinaryIO) -> Made:
+    with io.TextIOWrapper(out, encoding="ascii") as text:  # closes what is below it
+        text.write("photo")
+    return Made()
+
+
+def by_lines(parcel: Parcel, out: BinaryIO) -> Made:
+    with parcel.open() as source:
+        out.writelines(source)
+    return Made()
+
+
+@pytest.mark.parametrize("apply", [closing, wrapping, by_lines])
+def test_files_are_read_and_written_as_any_other(
+    sim: Simulation, here: Script, apply: Callable[[Parcel, BinaryIO], Made]
+) -> None:
+    sent: list[Any] = []
+    here.then(keeping(sent))
+    bring(sim, Transform("same", "?", apply), Transform("upper", "?", Upper()))
+    sim.submit(ORIGINAL)
+    sim.step()
+    assert sent[0][0] == b"PHOTO"
+
+
+class FullDisk(io.RawIOBase):
+    """A file on a disk that takes no byte more."""
+
+    def readable(self) -> bool:
+        return True
+
+    writable = seekable = readable
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return 0
+
+    def truncate(self, size: int | None = None, /) -> int:
+        return 0
+
+    def write(self, data: Any, /) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("size", [5, 1 << 20])
+def test_a_full_disk_is_said_to_be_one(
+    sim: Simulation, here: Script, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Whether the system says so when the transform writes, or when what it wrote leaves the buffer."""
+    from conveyor.delivery import transforming
+
+    monkeypatch.setattr(transforming.tempfile, "TemporaryFile", lambda: io.BufferedRandom(FullDisk()))
+    bring(sim, Transform("large", "?", lambda parcel, out: Made() if out.write(b"x" * size) else None))
+    ident = sim.submit(ORIGINAL)["here"]
+    sim.step()
+    (first,) = sim.attempts(ident)
+    assert first.message == "the result of a transform cannot be written: No space left on device"
+    assert "TMPDIR" in str(first.hint)
+    assert not sim.registry.plugins.failures
