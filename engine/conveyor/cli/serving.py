@@ -62,7 +62,7 @@ class Plan:
     """What processes are to do.
 
     Attributes:
-        words: The verb with its options, for the processes that a supervisor starts.
+        words: The verb with its options and those before it, for the processes that a supervisor starts.
         only: Serve these destinations alone; None for all.
         rings: Whether they ring the broker too, one of them at a time.
         until_idle: End once nothing is left to do; ``horizon`` seconds ahead.

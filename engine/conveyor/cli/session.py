@@ -35,6 +35,11 @@ class Session:
 
         log.configure(json=self.log_json, level=self.log_level)
 
+    def words(self) -> list[str]:
+        """The options about logging, for a process that is to log alike."""
+        form = [] if self.log_json is None else ["--log-json" if self.log_json else "--log-text"]
+        return ["--log-level", self.log_level, *form]
+
     def registry(self) -> Registry:
         """The destination types of all installed plugins and, where there is a config, of its own files.
 

@@ -50,7 +50,7 @@ def run(
     """
     with session.of(context).installation() as installation:
         plan = serving.Plan(
-            words=["run"],
+            words=[*session.of(context).words(), "run"],
             processes=processes or installation.config.settings.workers.processes,
             until_idle=until_idle,
             horizon=idle_horizon,

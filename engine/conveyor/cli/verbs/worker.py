@@ -75,7 +75,7 @@ def worker(
     machine, elsewhere after `workers.lease`. Signals are those of `conveyor run`.
     """
     with session.of(context).installation(threads=threads) as installation:
-        words = ["worker", "--threads", str(installation.threads)]
+        words = [*session.of(context).words(), "worker", "--threads", str(installation.threads)]
         words += [word for name in destinations or () for word in ("--destinations", name)]
         words += [word for name in types or () for word in ("--types", name)]
         plan = serving.Plan(
