@@ -83,6 +83,14 @@ def test_throttling_without_a_delay_doubles_from_one_second_to_five_minutes(
     assert gaps == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
 
 
+@pytest.mark.parametrize("stated", [0.0, -5.0])
+def test_a_delay_of_nothing_is_none_that_was_stated(sim: Simulation, here: Script, stated: float) -> None:
+    here.then(*[fails(ErrorKind.THROTTLED, retry_after=stated) for _ in range(6)])
+    sim.submit()
+    times = sim.run(100)
+    assert [b - a for a, b in pairwise(times)] == [1, 2, 4, 8, 16, 32]
+
+
 def test_a_stated_delay_is_bounded_by_max_retry_after(sim: Simulation, here: Script) -> None:
     sim.source.put(destination(max_retry_after=100.0))
     here.then(fails(ErrorKind.THROTTLED, retry_after=10_000.0))

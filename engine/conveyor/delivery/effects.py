@@ -160,8 +160,9 @@ def _throttled(
 ) -> Effect:
     since = claim.throttled_since if claim.throttled_since is not None else now
     step = block.step + 1 if block is not None and block.reason is BlockReason.THROTTLED else 0
-    if error.retry_after is not None:
-        pause = min(max(error.retry_after, 0.0), rules.max_retry_after)
+    # Of nothing, or a date that is past by our clock: heeded, it would be asked again at once, for a day.
+    if error.retry_after is not None and error.retry_after > 0:
+        pause = min(error.retry_after, rules.max_retry_after)
     elif error.scope is Scope.DELIVERY:
         # No block counts the steps: to wait as long as it has lasted doubles the wait.
         pause = min(max((now - since) / SECOND, THROTTLE_FIRST), THROTTLE_LAST)
