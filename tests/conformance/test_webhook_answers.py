@@ -166,6 +166,14 @@ def test_retry_after_is_told_in_both_forms(code: int) -> None:
     assert error.retry_after == pytest.approx(120, abs=2)
 
 
+def test_a_date_is_held_against_the_answers_own() -> None:
+    now, stated = (email.utils.formatdate(time.time() - 3600 + more, usegmt=True) for more in (0, 30))
+    error = refused(answering(status(429, f"Date: {now}", f"Retry-After: {stated}")))
+    assert error.retry_after == 30
+    error = refused(answering(status(429, "Date: some day", "Retry-After: 7")))
+    assert error.retry_after == 7
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [

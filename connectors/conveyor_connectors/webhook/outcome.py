@@ -30,23 +30,31 @@ _HINTS = {
 _BUSY = (429, 503)
 
 
-def retry_after(value: str | None, now: float) -> float | None:
+def retry_after(value: str | None, now: float, date: str | None = None) -> float | None:
     """Seconds that a ``Retry-After`` asks for, in either form (RFC 9110 §10.2.3); None when it says nothing.
 
     Args:
         value: The header's value.
         now: Seconds since the epoch.
+        date: The answer's own ``Date``, for a date to be held against where it is one: our clock may be off.
     """
     if value is None:
         return None
     value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
+    until = _instant(value)
+    if until is None:
+        return None
+    since = _instant(date)
+    return max(0.0, float(math.ceil(until - (now if since is None else since))))
+
+
+def _instant(date: str | None) -> float | None:
     try:
-        seconds = parsedate_to_datetime(value).timestamp() - now
+        return None if date is None else parsedate_to_datetime(date).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
-    return max(0.0, float(math.ceil(seconds)))
 
 
 def refusal(answer: Answer, *, now: float, permanent: Collection[int], hide: Iterable[str]) -> DeliveryError:
@@ -59,7 +67,7 @@ def refusal(answer: Answer, *, now: float, permanent: Collection[int], hide: Ite
         hide: Secrets that an echoing receiver may have put into its answer.
     """
     status = answer.status
-    delay = retry_after(answer.headers.get("retry-after"), now)
+    delay = retry_after(answer.headers.get("retry-after"), now, answer.headers.get("date"))
     return DeliveryError(
         _kind(status, delay, permanent),
         f"the receiver answered {status}",
