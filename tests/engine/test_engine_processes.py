@@ -403,6 +403,22 @@ def test_a_worn_out_process_is_replaced_at_once_but_not_in_a_storm(moment: list[
     assert len(spawned) == 3
 
 
+def test_a_reload_that_is_asked_for_while_a_process_begins_does_not_end_it() -> None:
+    begins = """
+import sys
+from conveyor.delivery.runner import Signals
+signals = Signals(None)
+signals.install()
+sys.exit(0 if signals.reload.wait(30) else 1)
+"""
+    keeper = Supervisor([sys.executable, "-c", begins], 1, log=QUIET)
+    keeper.step()
+    keeper.signal(signal.SIGHUP)
+    (child,) = keeper._children
+    assert child.process is not None
+    assert child.process.wait(PATIENCE) == 0
+
+
 def test_stop_asks_waits_and_kills() -> None:
     keeper, spawned = supervised(2)
     keeper.step()

@@ -128,8 +128,13 @@ def _back_off(child: _Child, now: float) -> None:
 
 
 def _spawn(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C reaches the supervisor alone, which tells its children once.
-    return subprocess.Popen(list(command), start_new_session=True, stdin=subprocess.DEVNULL)
+    # A reload that is asked for before the process can heed it would end it: it waits until then.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    try:
+        # A session of its own: Ctrl-C reaches the supervisor alone, which tells its children once.
+        return subprocess.Popen(list(command), start_new_session=True, stdin=subprocess.DEVNULL)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def end_with_parent(parent: int) -> None:
