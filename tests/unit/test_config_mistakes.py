@@ -261,3 +261,28 @@ def test_an_unknown_type_may_be_that_of_a_plugin_that_did_not_load(read, registr
     registry.problems.append(Problem("plugin 'x' cannot be loaded"))
     config = read("destinations: {a: {type: xxx, access_key: k}}")
     assert config.problems[0].cure.endswith("; a plugin could not be loaded: see `conveyor connectors`")
+
+
+PATHS = """\
+payloads: {path}
+key: {{file: {path}}}
+plugins: [{path}]
+network: {{ca_bundle: {path}}}
+include: [{path}]
+destinations:
+  b: {{type: box, access_key: !file {path}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("~nobody-at-all/x", "this machine knows no home folder for '~nobody-at-all'"),
+        (r'"a\0b"', "a path cannot hold the character U+0000"),
+    ],
+)
+def test_a_path_that_cannot_be_one_is_a_mistake_at_its_line(write, registry, path, message):
+    with pytest.raises(ConfigError) as caught:
+        load(write(PATHS.format(path=path)), env={}, registry=registry)
+    assert [p.line for p in caught.value.problems] == [1, 2, 3, 4, 5, 7]
+    assert all(message in p.message for p in caught.value.problems)

@@ -10,6 +10,7 @@ from typing import Any
 from conveyor.config.files import Files
 from conveyor.config.nodes import Fault, Mark, Node
 from conveyor.config.nodes import Path as TreePath
+from conveyor.config.options import expanded
 
 _REFERENCE = re.compile(r"\$(?:\$|\{([^}]*)\}?)")
 _INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
@@ -94,8 +95,9 @@ class Expander:
         return ""
 
     def _content(self, name: str, path: TreePath, mark: Mark, found: Found) -> str:
-        file = self._base / Path(name).expanduser()
+        file = self._base / name
         try:
+            file = self._base / expanded(name)
             data = self._files.read(file, limit=LARGEST_SECRET_FILE + 1)
             if len(data) <= LARGEST_SECRET_FILE:
                 return data.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
@@ -104,6 +106,8 @@ class Expander:
             complaint = f"cannot be read: {error.strerror or type(error).__name__}"
         except UnicodeDecodeError:
             complaint = "is not UTF-8 text"
+        except ValueError as error:
+            complaint = f"cannot be read: {error}"
         cure = "relative paths are relative to the config file"
         found.append((path, Fault(f"the file {file} {complaint}", mark, cure)))
         return ""

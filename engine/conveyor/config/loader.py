@@ -18,6 +18,7 @@ from conveyor.config.mistakes import report
 from conveyor.config.model import Destination
 from conveyor.config.nodes import Fault, Mark, Node, problem_at
 from conveyor.config.nodes import Path as TreePath
+from conveyor.config.options import expanded
 from conveyor.config.settings import Settings
 from conveyor.config.shape import canonical, shape_of, unknown_keys
 from conveyor.config.sources import Snapshot, YamlSource
@@ -205,7 +206,12 @@ class _Reading:
         include = tree.child("include")
         for index, pattern in enumerate(settings.include):
             place = include.child(index) if include is not None else None
-            found = self.files.matching(self.path.parent / Path(pattern).expanduser())
+            try:
+                found = self.files.matching(self.path.parent / expanded(pattern))
+            except ValueError as error:
+                mark = place.mark if place is not None else None
+                self._fault(("include", index), Fault(str(error), mark or _NOWHERE))
+                continue
             if not found and not any(sign in pattern for sign in "*?["):
                 mark = place.mark if place is not None else None
                 self._fault(("include", index), Fault(f"there is no file {pattern!r}", mark or _NOWHERE))

@@ -65,9 +65,23 @@ Rate = Annotated[
 """So many a second, written as ``10/s``, ``600/m``, ``1000/h`` or a bare number."""
 
 
+def expanded(name: str | Path) -> Path:
+    """A path as it is written in the config, ``~`` and ``~user`` replaced.
+
+    Raises:
+        ValueError: It names nobody's home, or cannot be a path at all.
+    """
+    if "\0" in str(name):
+        raise ValueError("a path cannot hold the character U+0000")
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise ValueError(f"this machine knows no home folder for {Path(name).parts[0]!r}") from None
+
+
 def _under_base(path: Path, info: ValidationInfo) -> Path:
     base = (info.context or {}).get("base")
-    return Path(base) / path.expanduser() if base is not None else path
+    return Path(base) / expanded(path) if base is not None else path
 
 
 LocalPath = Annotated[Path, AfterValidator(_under_base)]

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
-from conveyor.config.options import Duration, LocalPath, Options, SecretStr
+from conveyor.config.options import Duration, LocalPath, Options, SecretStr, expanded
 from conveyor.config.policies import (
     BreakerModel,
     Conflict,
@@ -80,7 +80,7 @@ def _payload_place(value: Any) -> Any:
 
 def _under_config(place: Path | str, info: ValidationInfo) -> Path | str:
     base = (info.context or {}).get("base")
-    return Path(base) / place.expanduser() if base is not None and isinstance(place, Path) else place
+    return Path(base) / expanded(place) if base is not None and isinstance(place, Path) else place
 
 
 def listening_at(address: str) -> tuple[str, int]:
