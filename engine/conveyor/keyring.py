@@ -7,6 +7,7 @@ a setting; never in the ledger.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -28,6 +29,10 @@ _ADD = "put a new key in front of the others, on every machine; then run `convey
 
 
 _Stamp = tuple[int, int, int]
+
+
+class _MalformedError(LedgerError):
+    """What should be keys is none."""
 
 
 class Keyring:
@@ -69,7 +74,11 @@ class Keyring:
         if create:
             _create(file)
         stamp = _stamp(file)  # before: a file that is replaced meanwhile is read again
-        made = cls(_read(file))
+        try:
+            made = cls(_read(file))
+        except _MalformedError:
+            message = f"key file {file} holds no key, or something that is none"
+            raise LedgerError(message, cure=_BRING.format(make=_COMMAND, file=file)) from None
         made._file, made._stamp = file, stamp
         return made
 
@@ -143,7 +152,7 @@ class _Keys:
             made = [Fernet(key) for key in keys]
             self.all, self.first = MultiFernet(made), made[0]
         except ValueError:
-            raise LedgerError("the encryption key is malformed or missing", cure=_MAKE) from None
+            raise _MalformedError("the encryption key is malformed or missing", cure=_MAKE) from None
         first = keys[0].encode() if isinstance(keys[0], str) else keys[0]
         self.id = hashlib.sha256(b"conveyor key id\0" + first).hexdigest()[:12]
 
@@ -204,6 +213,8 @@ def _sync_folder(file: Path) -> None:
 
 def _read(file: Path) -> list[str]:
     try:
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         cure = _BRING.format(make=_COMMAND, file=file)

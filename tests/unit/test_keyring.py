@@ -145,12 +145,21 @@ def test_a_key_file_that_is_replaced_while_it_is_read_is_read_again(
     assert late.decrypt(other.encrypt(b"x")) == b"x"
 
 
-def test_a_key_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"", b"# none\n", b"not a key\n", b"\x1f\x8b\xff"])
+def test_a_key_file_without_a_key_is_named_and_never_to_be_replaced_lightly(
+    tmp_path: Path, content: bytes
+) -> None:
     file = tmp_path / "key"
-    file.write_bytes(b"\x1f\x8b\xff")
+    file.write_bytes(content)
     file.chmod(0o600)
-    with pytest.raises(LedgerError, match="malformed or missing"):
+    with pytest.raises(LedgerError, match=f"key file {file} holds no key") as caught:
         Keyring.load(file=file)
+    assert "from a backup" in str(caught.value.cure)
+
+
+def test_a_folder_is_no_key_file(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match=f"key file {tmp_path}: Is a directory"):
+        Keyring.load(file=tmp_path)
 
 
 def test_a_key_file_that_is_spoilt_leaves_the_known_keys(tmp_path: Path) -> None:
