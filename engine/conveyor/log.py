@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from conveyor.contract import Log
+from conveyor.errors import UsageError
 from conveyor.redact import Redactor
 
 if TYPE_CHECKING:
@@ -57,9 +58,14 @@ def configure(*, json: bool | None = None, level: str = "info") -> None:
     Args:
         json: JSON lines or human text; None decides by whether standard error is a terminal.
         level: ``debug``, ``info``, ``warning`` or ``error``.
+
+    Raises:
+        UsageError: The level is another word.
     """
     global _wanted
-    number = logging.getLevelNamesMapping()[level.upper()]
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise UsageError(f"there is no log level {level!r}", cure="debug, info, warning or error")
     _wanted = (not sys.stderr.isatty() if json is None else json), number
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s", force=True)
     for name in _NOISY:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ import typer
 
 from conveyor.cli import session
 from conveyor.cli.verbs import Verbs
-from conveyor.errors import ConveyorError, Exit
+from conveyor.errors import ConveyorError, Exit, UsageError
 from conveyor.version import __version__
 
 EPILOG = (
@@ -66,6 +68,7 @@ def root(
 
 def run() -> None:
     """Run the command line and leave with its exit code."""
+    _write_anything()
     try:
         code = app(standalone_mode=False)
     except ConveyorError as error:
@@ -76,9 +79,39 @@ def run() -> None:
         # The reader of a pipe has gone (``| head``): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.OK
+    except UnicodeEncodeError as error:
+        code = _complain(_no_text(error))
     except Exception as error:
-        code = _usage(error)
+        code = _full(error) or _usage(error)
     sys.exit(int(code or 0))
+
+
+def _write_anything() -> None:
+    """Names from strangers' phones must not end a command because the terminal has no such letters.
+
+    JSON stays JSON: it escapes alike.
+    """
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 -- until the end
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _no_text(error: UnicodeEncodeError) -> UsageError:
+    """A word of the command line that is no text, and cannot be looked up or kept."""
+    start = max(0, error.start - 20)
+    shown = error.object[start : start + 40].encode("ascii", "backslashreplace").decode()
+    return UsageError(f"this is no text in UTF-8: {shown}", cure="write it in UTF-8")
+
+
+def _full(error: Exception) -> int:
+    """Exit code of an output, usually, that the disk has no room for; 0 for any other error."""
+    if not isinstance(error, OSError) or error.errno != errno.ENOSPC:
+        return 0
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 -- or the end of Python complains
+    where = f"{error.filename}: " if error.filename else "the output cannot be written: "
+    cure = "free some space; what was ordered may be done all the same: conveyor deliveries"
+    return _complain(ConveyorError(f"{where}{error.strerror}", cure=cure))
 
 
 def _complain(error: ConveyorError) -> int:

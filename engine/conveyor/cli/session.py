@@ -98,8 +98,9 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_json(document: Any) -> None:
-    """JSON on standard output, readable."""
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+    """JSON on standard output, readable; where that has not all letters, they are escaped as JSON does."""
+    escape = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=escape, default=str))
 
 
 def print_table(
