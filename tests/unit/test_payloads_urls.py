@@ -49,6 +49,9 @@ class Handler(BaseHTTPRequestHandler):
     def _short(self) -> None:
         self._send(200, BODY, length=len(BODY) + 1)
 
+    def _astray(self) -> None:
+        self._send(302, b"", Location="http://[::1")
+
     def _chunked(self) -> None:
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
@@ -137,11 +140,17 @@ def test_an_answer_that_ends_early_is_refused(server: str, network: Network, pat
         ("endless", "does not say how long"),
         ("loop", "more than 5 times"),
         ("file", "redirects to where it must not"),
+        ("astray", "leads to what is no URL: Invalid IPv6 URL"),
     ],
 )
 def test_answers_that_are_no_file(server: str, network: Network, path: str, said: str) -> None:
     with pytest.raises(SubmissionError, match=said):
         open_source(f"{server}/{path}", network)
+
+
+def test_what_is_no_url_is_told(network: Network) -> None:
+    with pytest.raises(SubmissionError, match="this is no URL: Invalid IPv6 URL"):
+        open_source("http://user:secret@[::1/x", network)
 
 
 def test_redirects_are_followed_under_the_policy(server: str, network: Network) -> None:

@@ -49,7 +49,10 @@ def open_url(url: str, network: Network, *, monotonic: Callable[[], float] = tim
     """
     from urllib3.exceptions import HTTPError, ProtocolError
 
-    label = shown(url)
+    try:
+        label = shown(url)
+    except ValueError as error:  # its text tells a host or port at most
+        raise SubmissionError(f"this is no URL: {error}", cure="check how it is written") from None
     pool = network.pool(connections=1, connect_timeout=_CONNECT, read_timeout=_IDLE)
     try:
         with within(_ANSWER) as lifeline:
@@ -61,6 +64,9 @@ def open_url(url: str, network: Network, *, monotonic: Callable[[], float] = tim
         pool.clear()
         why = f"no answer within {_ANSWER:.0f} s" if lifeline.over else _reason(error)
         raise SubmissionError(f"{label} cannot be fetched: {why}") from None
+    except ValueError as error:
+        pool.clear()
+        raise SubmissionError(f"{label} leads to what is no URL: {error}") from None
     except BaseException:
         pool.clear()
         raise
