@@ -237,6 +237,16 @@ def test_the_sweep_drops_old_empty_shards_and_the_store_goes_on(store: LocalStor
     assert store.put(io.BytesIO(b"y")).size == 1
 
 
+@pytest.mark.parametrize("name", ["lost+found", "received", "photos", "assets"])
+def test_the_sweep_leaves_folders_of_others_although_they_are_empty(store: LocalStore, name: str) -> None:
+    store.put(io.BytesIO(b"x"))
+    other = store.root / name
+    other.mkdir()
+    os.utime(other, (1, 1))
+    assert store.sweep(none_known, DAY) == 0
+    assert other.exists()
+
+
 def test_a_machine_whose_clock_is_days_ahead_sweeps_nothing_young(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
+from conveyor.ids import ALPHABET
 from conveyor.payloads.problems import store_errors
 
 _BATCH = 500
+
+_SHARD = re.compile(f"[0-9][{ALPHABET}]{{5}}")
+"""The beginning of an id's time, a digit first for centuries; ``lost+found`` and others' folders are none."""
 
 
 def sweep(root: Path, known: Callable[[list[str]], set[str]], before: float) -> int:
@@ -67,7 +72,7 @@ def _shards(root: Path) -> list[str]:
 
 
 def _is_shard(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+    return _SHARD.fullmatch(entry.name) is not None and entry.is_dir(follow_symlinks=False)
 
 
 def _old_files(root: Path, before: float) -> Iterator[str]:
