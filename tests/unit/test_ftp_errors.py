@@ -152,3 +152,8 @@ def test_features_and_facts_are_read() -> None:
 def test_digests_are_found_in_every_form(reply: str) -> None:
     assert facts.sha256(reply.format("AB" * 32)) == "ab" * 32
     assert facts.sha256(reply.format("12345")) is None
+
+
+@pytest.mark.parametrize("said", ["", "-1", "1.5", "²", "9" * 5_000])
+def test_a_size_that_is_none_is_not_known(said: str) -> None:
+    assert facts.entry(f"type=file;size={said}; a.jpg") == ("a.jpg", facts.Entry())

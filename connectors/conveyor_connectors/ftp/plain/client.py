@@ -14,7 +14,7 @@ from conveyor_connectors.ftp.payload import read_piece, require_length
 from conveyor_connectors.ftp.plain import facts, waiting
 from conveyor_connectors.ftp.plain.control import Control, Reply
 from conveyor_connectors.ftp.plain.data import Data
-from conveyor_connectors.ftp.plain.facts import Entry
+from conveyor_connectors.ftp.plain.facts import Entry, size_from
 from conveyor_connectors.ftp.server import LinkLost
 
 PIECE = 256 * 1024
@@ -129,8 +129,7 @@ class Client:
             if error.code < 500:
                 raise
             return Entry(is_folder=True) if self.is_folder(full) else None
-        size = answer[4:].strip()
-        return Entry(size=int(size) if size.isdigit() else None)
+        return Entry(size=size_from(answer[4:].strip()))
 
     def is_folder(self, path: str) -> bool:
         """Whether CWD can enter it."""

@@ -40,9 +40,8 @@ def entry(line: str) -> tuple[str, Entry]:
     for fact in facts.split(";"):
         key, _, value = fact.partition("=")
         known[key.lower()] = value
-    size = known.get("size", "")
     return name, Entry(
-        size=int(size) if size.isdigit() else None,
+        size=size_from(known.get("size", "")),
         is_folder=known.get("type", "").lower() in _FOLDERS,
         changed=moment(known.get("modify", "")),
     )
@@ -54,6 +53,11 @@ def entry_of_reply(reply: str) -> Entry | None:
         if line.startswith(" ") or "=" in line.partition(" ")[0]:
             return entry(line)[1]
     return None
+
+
+def size_from(text: str) -> int | None:
+    """Bytes, of the digits that a server answers; None of anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
 def moment(text: str) -> float | None:
