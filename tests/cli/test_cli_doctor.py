@@ -97,6 +97,49 @@ def test_a_full_disk_is_an_error_before_it_is_full() -> None:
     assert "9 more files" in disk("payloads", here, 100 << 30, 9).message
 
 
+def test_a_store_that_gives_back_less_is_told_and_the_other_looks_are_made(
+    operator: OperatorLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from conveyor.payloads.local import LocalStore
+
+    operator("status")
+    put = LocalStore.put
+
+    def cut(self: Any, *args: Any, **kwargs: Any) -> Any:
+        record = put(self, *args, **kwargs)
+        (self.root / record.path).chmod(0o600)
+        (self.root / record.path).write_bytes(b"conv")
+        return record
+
+    monkeypatch.setattr(LocalStore, "put", cut)
+    code, checks = found(operator)
+    assert code == 1
+    assert checks["payloads"][0]["level"] == "error"
+    assert {"disk", "stuck rows"} <= set(checks)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "says"),
+    [
+        (PermissionError(13, "Permission denied", "/data"), "Permission denied: /data"),
+        (RuntimeError("password=hunter2"), "this look ended with RuntimeError"),
+    ],
+)
+def test_whatever_a_look_runs_into_the_others_are_made(
+    operator: OperatorLine, monkeypatch: pytest.MonkeyPatch, trouble: Exception, says: str
+) -> None:
+    def broken(installation: Any) -> Any:
+        raise trouble
+
+    operator("status")
+    monkeypatch.setitem(doctor._LOOKS, "disk", broken)
+    _, checks = found(operator)
+    (told,) = checks["disk"]
+    assert (told["level"], told["message"]) == ("error", says)
+    assert told["cure"]
+    assert {"payloads", "stuck rows"} <= set(checks)
+
+
 @pytest.mark.server
 def test_the_ledgers_clock_is_compared_with_ours(
     tmp_path: Path, postgres_server: Any, monkeypatch: pytest.MonkeyPatch
@@ -122,6 +165,31 @@ def test_the_ledgers_clock_is_compared_with_ours(
             )
             assert clock().level is level
             assert "NTP" in (clock().cure or "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp://me:never-to-be-told@127.0.0.1:1/?heartbeat=often",
+        "redis://:never-to-be-told@127.0.0.1:1/0?socket_timeout=long",
+        "redis://:never-to-be-told@127.0.0.1:1/0?no_such=1",
+        "redis+sentinel://:never-to-be-told@127.0.0.1:1/service/0?sentinel_no_such=1",
+    ],
+)
+def test_a_brokers_option_that_its_client_refuses_is_named(operator: OperatorLine, url: str) -> None:
+    operator("status")
+    config = operator.folder / "conveyor.yaml"
+    config.write_text(f"broker: '{url}'\n{config.read_text()}")
+    _, checks = found(operator)
+    (told,) = checks["broker"]
+    assert told["level"] == "error"
+    assert url.partition("?")[2].partition("=")[0] in told["message"]
+    assert "never-to-be-told" not in str(told)
+    assert "stuck rows" in checks
+    ended = operator("worker")
+    assert ended.code == 1
+    assert "its client refuses the URL" in ended.err
+    assert "Traceback" not in ended.err
 
 
 @pytest.mark.server

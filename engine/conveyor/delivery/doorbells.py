@@ -46,7 +46,7 @@ def open_doorbell(where: BrokerUrl) -> Broker:
     """A broker without middleware. Nothing is dialled before it is used.
 
     Raises:
-        ConveyorError: Its client library is not installed.
+        ConveyorError: Its client library is not installed, or refuses what stands in the URL.
     """
     try:
         return _rabbitmq(where) if where.kind == "rabbitmq" else _redis(where)
@@ -55,6 +55,13 @@ def open_doorbell(where: BrokerUrl) -> Broker:
             f"the broker {where.name} needs the package {error.name}",
             cure=f"pip install '{requirement(where.kind)}'",
         ) from error
+    except Exception as error:  # whatever the client raises; its text may hold the URL
+        options = ", ".join(sorted(dict(parse_qsl(urlsplit(where.url).query)))) or "none"
+        found = f"{type(error).__name__} (options: {options})"
+        raise ConveyorError(
+            f"the broker {where.name}: its client refuses the URL: {found}",
+            cure="put the options after `?` right under `broker:`, or leave them out",
+        ) from None
 
 
 def depth(broker: Broker) -> int:
@@ -91,6 +98,9 @@ def _redis(where: BrokerUrl) -> Broker:
         client = _master(where.sentinels, {**tls, "ssl": where.secure})
     else:
         client = redis.Redis.from_url(where.url, **_REDIS, **tls)
+    # An option that it does not know would show with the first connection only, as a broker that is away.
+    pool = client.connection_pool
+    pool.connection_class(**pool.connection_kwargs)
     broker: Broker = untyped(client=client, namespace=QUEUE, middleware=[])
     return broker
 

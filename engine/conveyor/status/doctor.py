@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conveyor.clock import SECOND, SystemClock, micros
+from conveyor.contract import DeliveryError
 from conveyor.errors import ConfigError, ConveyorError, LedgerError
 from conveyor.status.reasons import SIGN_IN
 
@@ -128,6 +129,15 @@ def _looked(check: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Findi
         yield from look()
     except ConveyorError as found:
         yield error(check, found.message, found.cure)
+    except DeliveryError as found:
+        yield error(check, found.message, found.hint)
+    except OSError as found:
+        place = "" if found.filename is None else f": {found.filename}"
+        cure = "see whether it exists, and whether this user may read and write it"
+        yield error(check, f"{found.strerror or type(found).__name__}{place}", cure)
+    except Exception as found:  # its text may quote a secret
+        cure = "report it, with what `conveyor version` says"
+        yield error(check, f"this look ended with {type(found).__name__}", cure)
 
 
 def _versions() -> Iterator[Finding]:
