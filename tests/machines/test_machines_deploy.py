@@ -79,6 +79,20 @@ def test_a_unit_starts_what_there_is(path: Path, tmp_path: Path) -> None:
     assert path.name not in said.stderr, said.stderr
 
 
+def test_what_a_service_writes_lies_where_it_may(tmp_path: Path) -> None:
+    service = unit(DEPLOY / "systemd" / "conveyor.service")["Service"]
+    assert service["ProtectSystem"] == "strict"
+    state = Path("/var/lib") / service["StateDirectory"]
+    (block,) = re.findall(r"```yaml\n(.*?)```", (DEPLOY / "README.md").read_text(), re.DOTALL)
+    config = tmp_path / "conveyor.yaml"
+    config.write_text(f"{block}destinations: {{}}\n")
+    settings = load(config, strict=True).settings
+    assert settings.ledger_file is not None
+    for place in (settings.ledger_file, settings.payloads, settings.key.file):
+        assert isinstance(place, Path)
+        assert place.is_relative_to(state)
+
+
 # --- compose -----------------------------------------------------------------------------------------
 
 
@@ -108,6 +122,23 @@ def test_the_image_ends_in_the_command_line() -> None:
     assert lines[0].startswith("FROM python:3.")
     assert 'ENTRYPOINT ["conveyor", "--config", "/etc/conveyor/conveyor.yaml"]' in lines
     assert any(line.startswith("USER ") and line != "USER root" for line in lines)
+
+
+def test_the_images_user_may_write_to_the_volumes() -> None:
+    """Docker gives a new volume the owner of the image's folder of that name: root, where there is none."""
+    folder = DEPLOY / "compose"
+    document = yaml.safe_load((folder / "compose.yaml").read_text())
+    before, _, after = (folder / "Dockerfile").read_text().partition("USER ")
+    user = after.split()[0]
+    made = re.findall(rf"install --directory --owner={user} --mode=0700 (\S+)", before)
+    mounts = (
+        mount
+        for each in document["services"].values()
+        for mount in each.get("volumes", ())
+        if "build" in each
+    )
+    volumes = {mount.split(":")[1] for mount in mounts if mount.split(":")[0] in document["volumes"]}
+    assert volumes == set(made) == {"/payloads"}
 
 
 # --- Kubernetes --------------------------------------------------------------------------------------
