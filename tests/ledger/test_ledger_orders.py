@@ -142,6 +142,12 @@ def test_many_are_replayed_in_batches(kit: Any) -> None:
     assert kit.ledger.deliveries.counts(Filter()) == {Status.CANCELLED: 1203, Status.PENDING: 1203}
 
 
+def test_any_number_may_be_named(kit: Any) -> None:
+    ids = [_failed(kit) for _ in range(3)]
+    result = kit.replay(*[f"dlv_{number:022d}" for number in range(70_000)], *ids)
+    assert (sorted(result.done), result.skipped) == (sorted(ids), {})
+
+
 def test_cancel_ends_waiting_and_running_ones_and_fences_the_worker_out(kit: Any) -> None:
     (running,) = kit.submit("a")
     claimed = kit.one()
