@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from dramatiq.errors import ConnectionClosed
 from dramatiq.message import Message
 
 from conveyor import log
+from conveyor.config.broker import parse
 from conveyor.delivery import ringer
 from conveyor.delivery.broker import TableBroker
-from conveyor.delivery.doorbells import QUEUE
+from conveyor.delivery.doorbells import QUEUE, depth, open_doorbell
 from conveyor.delivery.parts import Parts
 from conveyor.delivery.ringer import AGAIN, LEASE, PER_THREAD, Ringer
 from conveyor.delivery.rung_broker import PATIENCE, Doorbell, RungBroker
@@ -267,6 +269,20 @@ def test_a_broker_out_of_reach_lets_others_lead(
     second._round()
     assert second.leads
     assert len(bell.queue) == 2
+
+
+@pytest.mark.server
+def test_a_connection_that_was_lost_is_made_anew_where_only_the_queue_is_looked_at(
+    rabbitmq_server: Any,
+) -> None:
+    """As after a restart of RabbitMQ, with as many wake-ups on their way as there may be."""
+    broker: Any = open_doorbell(parse(rabbitmq_server.url))
+    with closing(broker):
+        before = depth(broker)
+        broker.connection.close()
+        with pytest.raises(Exception):  # noqa: B017 -- whatever the client raises
+            depth(broker)
+        assert depth(broker) == before
 
 
 def test_a_dispatcher_waits_for_the_ledger(sim: Simulation, bell: Bell) -> None:

@@ -66,9 +66,15 @@ def open_doorbell(where: BrokerUrl) -> Broker:
 
 def depth(broker: Broker) -> int:
     """How many wake-ups wait in the queue and are fetched by nobody. Raises what the client raises."""
-    counts = getattr(broker, "get_queue_message_counts", None)
-    if counts is not None:
-        return int(counts(QUEUE)[0])
+    rabbit: Any = broker
+    if hasattr(broker, "get_queue_message_counts"):
+        try:
+            return int(rabbit.get_queue_message_counts(QUEUE)[0])
+        except Exception:
+            # Else it would be asked over the same dead connection for ever: dramatiq connects anew only
+            # where it publishes.
+            del rabbit.connection
+            raise
     client: Any = getattr(broker, "client")  # noqa: B009 -- of RedisBroker alone
     return int(client.llen(f"{QUEUE}:{QUEUE}"))
 
