@@ -51,6 +51,11 @@ class Bell:
         self.messages.append(message.args)
         self.queue.extend(message.args)
 
+    def size(self) -> int:
+        if self.away:
+            raise ConnectionClosed(OSError("refused"))
+        return len(self.queue)
+
     def close(self) -> None:
         pass
 
@@ -72,7 +77,7 @@ def make(sim: Simulation, bell: Bell) -> Ringer:
         "redis://here",
         clock=sim.clock,
         log=quiet,
-        size=lambda _: len(bell.queue),
+        size=lambda _: bell.size(),
     )
 
 
@@ -269,6 +274,31 @@ def test_a_broker_out_of_reach_lets_others_lead(
     second._round()
     assert second.leads
     assert len(bell.queue) == 2
+
+
+def test_a_dispatcher_without_its_broker_is_not_ready_until_that_is_back(sim: Simulation, bell: Bell) -> None:
+    """Also where nobody else leads, and where nothing is to be rung for when it is back."""
+    sim.submit()
+    bell.away = True
+    dispatcher = make(sim, bell)
+    for _ in range(60):
+        dispatcher._round()
+        assert not dispatcher.well()
+        sim.advance(1)
+    assert not dispatcher.leads, "workers look into the ledger meanwhile"
+    bell.away = False
+    sim.ledger.orders.cancel(Filter(statuses=frozenset({Status.PENDING})), now=sim.clock.now())
+    for _ in range(3):
+        dispatcher._round()
+        sim.advance(LEASE)
+    assert dispatcher.well()
+    assert dispatcher.leads
+    # Long afterwards: an outage of its own, which counts from its own beginning.
+    sim.submit()
+    bell.away = True
+    sim.advance(LEASE)
+    dispatcher._round()
+    assert dispatcher.leads
 
 
 @pytest.mark.server

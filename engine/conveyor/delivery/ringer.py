@@ -118,7 +118,7 @@ class Ringer:
         return self._clock.monotonic() - self._turned_at < HANGS
 
     def well(self) -> bool:
-        """Whether its last round ended well: it leads and rings, or stands by."""
+        """Whether its last round ended well: it leads and rings, or stands by and could."""
         return self._asked_at > float("-inf") and self._pause == FIRST_PAUSE
 
     def look(self) -> None:
@@ -241,7 +241,7 @@ class Ringer:
                 queue_name=QUEUE, actor_name=ACTOR, args=bundle, kwargs={}, options={}
             )
             self._bell.enqueue(message)
-        self._failing_since = None
+            self._failing_since = None
 
     # --- the thread ------------------------------------------------------------------------------
 
@@ -249,6 +249,10 @@ class Ringer:
         self._turned_at = self._clock.monotonic()
         try:
             busy = self.step()
+            if self._failing_since is not None:
+                # It had nothing to ring for: that says nothing of the broker.
+                self._size(self._bell)
+                self._failing_since = None
         except LedgerError as error:
             self._log.warning("dispatcher waits for the ledger", error=error.message)
             return self._longer()
