@@ -148,7 +148,7 @@ class GuardedDocuments:
             seen = self._provider.revision()
             with self._lock:
                 if self._revision == 0 or seen != self._seen:
-                    documents = {str(name): dict(doc) for name, doc in self._provider.list().items()}
+                    documents = {str(name): _document(doc) for name, doc in self._provider.list().items()}
                     self._documents, self._seen = documents, seen
                     self._revision += 1
         except (Exception, SystemExit) as error:
@@ -158,6 +158,11 @@ class GuardedDocuments:
     def list(self) -> Mapping[str, Mapping[str, Any]]:
         """The documents as last read."""
         return self._documents
+
+
+def _document(given: object) -> Mapping[str, Any]:
+    """One that is none is quarantined, as one with nothing in it; the others are taken."""
+    return dict(given) if isinstance(given, Mapping) else {}
 
 
 def _named(known: dict[str, tuple[str, Any]], what: str, plugin: str, item: Any) -> str | None:

@@ -175,6 +175,17 @@ def test_destinations_from_elsewhere_are_validated_and_outlast_an_outage(tmp_pat
     assert known.plugins.failures["mine", "conveyor_destination_sources"] >= 1
 
 
+def test_a_document_that_is_none_costs_the_others_nothing(tmp_path: Path) -> None:
+    customers = Customers()
+    customers.documents["bolt"] = None
+    known = registry(conveyor_destination_sources=lambda: [customers])
+    read = load(config(tmp_path, "conflict: rename"), registry=known)
+    (documents,) = known.announced.documents()
+    source = LedgerSource(documents, read.source, max_age=0)
+    sound = {each.id: each.problem is None for each in source.list()}
+    assert (sound["acme"], sound["bolt"]) == (True, False)
+
+
 def test_a_provider_that_never_answered_has_no_destinations(tmp_path: Path) -> None:
     customers = Customers()
     customers.broken = True
