@@ -239,6 +239,24 @@ def test_a_destination_that_is_held_and_served_again_is_told_once_by_one_process
     assert told[-1].event == "destination_served"
 
 
+def test_slow_plugins_have_no_second_process_tell_the_same(sim: Simulation, here: Script) -> None:
+    told: list[str] = []
+    names = [f"d{number}" for number in range(6)]
+    for name in names:
+        sim.source.put(destination(name, is_active=False))
+    other = sim.process()
+
+    def conveyor_destination_changed(event: DestinationChanged) -> None:
+        told.append(event.destination)
+        if len(told) <= len(names):
+            sim.clock.advance(6)
+            other.lookout.step()
+
+    plugin(sim, conveyor_destination_changed)
+    sim.parts.lookout.step()
+    assert sorted(told) == names
+
+
 def test_an_observer_that_raises_harms_no_delivery_and_is_alerted_of(sim: Simulation, here: Script) -> None:
     told: list[Any] = []
 

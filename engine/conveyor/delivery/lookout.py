@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 LEASE_NAME = "lookout"
 LEASE = 15.0
+RENEW = 5.0
 LOOK = 1.0
-"""Seconds that the lease lasts, and between looks."""
+"""Seconds that the lease lasts, between its renewals within a look, and between looks."""
 
 
 class Lookout:
@@ -71,9 +72,9 @@ class Lookout:
 
     def step(self) -> int:
         """Tell what has changed; returns how many destinations did."""
-        now = self._clock.now()
-        if not self._ledger.leases.take(LEASE_NAME, self._me, now + micros(LEASE), now):
+        if not self._leads():
             return 0
+        renew_at = self._clock.monotonic() + RENEW
         told = self._ledger.health.told()
         health = self._ledger.health.get(None)
         changed = 0
@@ -83,10 +84,19 @@ class Lookout:
             before = told.get(destination.id)
             if before == (None if reason is None else reason.value):
                 continue
+            # Where many have changed and plugins are slow: else the next process tells the same beside it.
+            if self._clock.monotonic() >= renew_at:
+                if not self._leads():
+                    break
+                renew_at = self._clock.monotonic() + RENEW
             self._tell(destination.id, before, reason, known)
             self._ledger.health.note_told(destination.id, None if reason is None else reason.value)
             changed += 1
         return changed
+
+    def _leads(self) -> bool:
+        now = self._clock.now()
+        return self._ledger.leases.take(LEASE_NAME, self._me, now + micros(LEASE), now)
 
     def _tell(self, name: str, before: str | None, reason: Reason | None, health: Health | None) -> None:
         block = None if health is None else health.block
