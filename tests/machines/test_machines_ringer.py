@@ -231,6 +231,29 @@ def test_held_destinations_are_not_rung_for(sim: Simulation, bell: Bell) -> None
     assert bell.queue == [delivery]
 
 
+def test_what_was_rung_for_and_is_held_since_leaves_room_for_others(sim: Simulation, bell: Bell) -> None:
+    from conveyor.config.model import Limits
+
+    sim.source.put(destination("here", limits=Limits(concurrency=1000)))
+    dispatcher = make(sim, bell)
+    for _ in range(PER_THREAD * sim.parts.settings.threads):
+        sim.submit(to=["here"])
+    dispatcher.step()
+    assert len(bell.queue) == PER_THREAD * sim.parts.settings.threads
+    sim.ledger.health.pause(["here"], "by hand", sim.clock.now())
+    bell.queue.clear()  # workers were woken, and found it paused
+    other = sim.submit(to=["there"])["there"]
+    for _ in range(20):
+        sim.advance(1)
+        dispatcher.step()
+    assert set(bell.queue) == {other}
+    sim.ledger.health.resume(["here"], sim.clock.now())
+    for _ in range(3):
+        sim.advance(1)
+        dispatcher.step()
+    assert len(set(bell.queue)) > 1, "and it is rung for as soon as it is served again"
+
+
 def test_one_leads_and_another_takes_over(sim: Simulation, bell: Bell) -> None:
     first, second = make(sim, bell), make(sim, bell)
     first.step()

@@ -196,6 +196,15 @@ class Dispatcher:
         with self._lock:
             return self._choose(room, self._clock.now())
 
+    def servable(self, destinations: Collection[str]) -> set[str]:
+        """Those of these destinations of which something may be served now: for whoever wakes others."""
+        with self._lock:
+            now = self._clock.now()
+            if self._look(now):
+                self._asleep = False
+            of_them = (due for due in self._due if due.destination in destinations)
+            return {item.destination.id for item, at in self._standings(of_them) if at <= now}
+
     def paced(self, destination: str, until: int) -> None:
         """The rate of a destination lets nothing through before ``until``: for whoever wakes others."""
         with self._lock:

@@ -196,7 +196,14 @@ class Ringer:
             self._bundle = min(max(1, int(pace * BUNDLE_SECONDS)), BUNDLE_MOST)
             each = max(PER_THREAD, BUNDLES * self._bundle)
             self._window, self._window_at, self._claimed = each * threads, instant, 0
+            self._forget_held()
         return self._window
+
+    def _forget_held(self) -> None:
+        """Nobody takes what is held by now, however long: it must not keep the place of others."""
+        if self._rung:
+            servable = self._chooser.servable({rung.destination for rung in self._rung.values()})
+            self._rung = {ident: rung for ident, rung in self._rung.items() if rung.destination in servable}
 
     def _forget_claimed(self, now: int) -> None:
         if self._rung:
