@@ -254,6 +254,28 @@ def test_what_was_rung_for_and_is_held_since_leaves_room_for_others(sim: Simulat
     assert len(set(bell.queue)) > 1, "and it is rung for as soon as it is served again"
 
 
+def test_what_no_worker_takes_leaves_room_for_others(sim: Simulation, bell: Bell) -> None:
+    """As at a destination whose attempts all hang: workers take nothing more for it, and say so to nobody."""
+    from conveyor.config.model import Limits
+
+    window = PER_THREAD * sim.parts.settings.threads
+    sim.source.put(destination("here", limits=Limits(concurrency=10 * window)))
+    dispatcher = make(sim, bell)
+    for _ in range(10 * window):
+        sim.submit(to=["here"])
+    dispatcher.step()
+    assert len(bell.queue) == window
+    moving = sim.submit(to=["there"])["there"]
+    rung = set(bell.queue)
+    for _ in range(100):
+        bell.queue.clear()
+        sim.advance(0.5)
+        dispatcher.step()
+        rung |= set(bell.queue)
+    assert moving in rung
+    assert len(rung) <= 5 * window
+
+
 def test_one_leads_and_another_takes_over(sim: Simulation, bell: Bell) -> None:
     first, second = make(sim, bell), make(sim, bell)
     first.step()

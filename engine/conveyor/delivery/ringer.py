@@ -45,6 +45,11 @@ AGAIN = 2.0
 
 LAST_AGAIN = 60.0
 
+IN_VAIN, MOST_IN_VAIN = 4 * AGAIN, 3
+"""What was rung for twice more and is not claimed either waits for its destination, whose attempts all hang:
+its place is another's then. Of such there are at most so many times what else may be on its way.
+"""
+
 BUSY, IDLE = 0.02, 0.25
 """Seconds between looks at what was rung for; at whether to lead."""
 
@@ -154,7 +159,7 @@ class Ringer:
         self._forget_claimed(now)
         if window:
             self._ring_again(window)
-            self._ring_new(window - len(self._rung), now)
+            self._ring_new(self._places(window), now)
         return bool(self._rung)
 
     # --- who leads -------------------------------------------------------------------------------
@@ -222,6 +227,11 @@ class Ringer:
         self._ring([ident for ident, _ in late])
         for _, rung in late:
             rung.at, rung.again = instant, min(2 * rung.again, LAST_AGAIN)
+
+    def _places(self, window: int) -> int:
+        """How many more may be on their way."""
+        vain = sum(rung.again >= IN_VAIN for rung in self._rung.values())
+        return window - len(self._rung) + min(vain, MOST_IN_VAIN * window)
 
     def _ring_new(self, room: int, now: int) -> None:
         if room <= 0:
