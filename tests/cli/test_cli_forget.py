@@ -28,6 +28,9 @@ def test_a_session_is_forgotten_with_its_bytes(operator: OperatorLine) -> None:
     assert "face.jpg" not in shown
     assert "forgotten   " in shown
     assert operator("forget").code == 2
+    again = operator("forget", "--session", "ask")
+    assert (again.code, again.out) == (0, "no such job: unknown, or forgotten already\n")
+    assert operator.json("forget", "--session", "ask") == {"jobs": [], "forgotten": False, "payloads_left": 0}
 
 
 def test_bytes_that_cannot_be_removed_now_are_told_and_taken_by_an_engine(

@@ -50,15 +50,15 @@ def test_a_wrong_duration_says_what_was_expected(wrong):
         parse_duration(wrong)
 
 
-@pytest.mark.parametrize("wrong", ["100000001d", 1e300])
-def test_a_duration_that_no_ledger_holds_is_refused(wrong):
-    with pytest.raises(ValueError, match="of at most 100000000d"):
+@pytest.mark.parametrize("wrong", ["36501d", 1e300])
+def test_a_duration_that_no_thread_waits_is_refused(wrong):
+    with pytest.raises(ValueError, match="of at most 36500d"):
         parse_duration(wrong)
 
 
 def test_the_longest_duration_from_the_last_day_of_the_calendar_is_a_time_of_the_ledger():
     last = (datetime.max - datetime(1970, 1, 1)) // timedelta(microseconds=1)
-    assert last + parse_duration("100000000d") * 1_000_000 < 2**63
+    assert last + parse_duration("36500d") * 1_000_000 < 2**63
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,13 @@ def test_a_size_is_read(text, count):
 def test_a_wrong_size_says_what_was_expected(wrong):
     with pytest.raises(ValueError, match="expected a size such as"):
         parse_size(wrong)
+
+
+@pytest.mark.parametrize("read", [parse_duration, parse_size, parse_rate])
+@pytest.mark.parametrize("huge", [10**400, "9" * 400, "9" * 400 + "B", "9" * 400 + "/s"])
+def test_a_number_beyond_all_is_a_mistake_like_others(read, huge):
+    with pytest.raises(ValueError, match="expected a"):
+        read(huge)
 
 
 @given(st.integers(0, 10**9))

@@ -21,8 +21,11 @@ BYTES = {
 }
 """Bytes by unit, in lower case: SI units are powers of 1000, IEC units (``KiB``) powers of 1024."""
 
-LONGEST = 100_000_000 * 86400.0
-"""Seconds. The ledger's times, microseconds in 64 bits, reach not much further."""
+LONGEST = 36_500 * 86400.0
+"""Seconds. A thread waits for some 290 years at most, and the ledger's times reach further than that."""
+
+LARGEST = 2**63 - 1
+"""Bytes, as the ledger holds them."""
 
 _PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
 _DURATION_HELP = "a duration such as 30s, 2m, 1h or 7d (a bare number is seconds)"
@@ -44,12 +47,20 @@ def parse_duration(value: object) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"expected {_DURATION_HELP}")  # noqa: TRY004 -- pydantic reports ValueErrors only
-    seconds = _sum_of_parts(value) if isinstance(value, str) else float(value)
+    seconds = _sum_of_parts(value) if isinstance(value, str) else _finite(value)
     if seconds is None or not math.isfinite(seconds) or seconds < 0:
         raise ValueError(f"expected {_DURATION_HELP}")
     if seconds > LONGEST:
         raise ValueError(f"expected {_DURATION_HELP}, of at most {format_duration(LONGEST)}")
     return seconds
+
+
+def _finite(value: float) -> float | None:
+    """As a float; None of a whole number that is beyond all of them."""
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def _sum_of_parts(text: str) -> float | None:
@@ -75,14 +86,19 @@ def parse_size(value: object) -> int:
     Raises:
         ValueError: With one sentence that says what was expected.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return int(value)
-    if isinstance(value, str):
+    size: float | None = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    elif isinstance(value, str):
         part = _PART.fullmatch(value.strip().removesuffix("/s").strip())
         factor = BYTES.get(part.group(2).lower() or "b") if part else None
         if part and factor is not None:
-            return round(float(part.group(1)) * factor)
-    raise ValueError(f"expected {_SIZE_HELP}")
+            size = float(part.group(1)) * factor
+    if size is None or size < 0:
+        raise ValueError(f"expected {_SIZE_HELP}")
+    if size > LARGEST:
+        raise ValueError(f"expected {_SIZE_HELP}, of at most {LARGEST}")
+    return round(size)
 
 
 def parse_rate(value: object) -> float:
@@ -93,7 +109,7 @@ def parse_rate(value: object) -> float:
     """
     rate: float | None = None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        rate = float(value)
+        rate = _finite(value)
     elif isinstance(value, str):
         count, _, unit = (part.strip() for part in value.partition("/"))
         factor = SECONDS.get(unit.lower() or "s")

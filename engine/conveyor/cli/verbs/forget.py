@@ -53,10 +53,10 @@ def forget(
         else:
             left = 0
     if json:
-        session.print_json({"jobs": found, "forgotten": not dry_run, "payloads_left": left})
+        session.print_json({"jobs": found, "forgotten": bool(found) and not dry_run, "payloads_left": left})
     else:
         verb = "would be forgotten" if dry_run else "forgotten"
-        typer.echo(f"{len(found)} jobs {verb}")
+        typer.echo(f"{len(found)} jobs {verb}" if found else "no such job: unknown, or forgotten already")
         if left:
             typer.echo(f"the bytes of {left} are still to be removed; an engine does it once it can")
     raise typer.Exit(Exit.FAILED if left else Exit.OK)
