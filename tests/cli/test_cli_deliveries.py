@@ -8,7 +8,6 @@ from cli.operator_line import OperatorLine
 
 from conveyor.cli import session
 from conveyor.clock import micros
-from conveyor.config.units import parse_duration
 from conveyor.contract import DeliveryError, ErrorKind, Receipt
 from conveyor.ledger.schema import deliveries
 
@@ -88,7 +87,7 @@ def test_the_json_is_a_list_of_exactly_these_objects(operator: OperatorLine, som
 
 def test_what_never_expires_is_shown(operator: OperatorLine, some: dict[str, str]) -> None:
     with operator.simulation.ledger.database.write() as connection:
-        far = operator.simulation.clock.now() + micros(parse_duration("9999999d"))
+        far = operator.simulation.clock.now() + micros(9_999_999 * 86400.0)
         connection.execute(sa.update(deliveries).values(expires_at=far))
     shown = {each["expires_at"] for each in operator.json("deliveries", "--status", "pending")}
     assert shown == {"9999-12-31T23:59:59.999Z"}

@@ -183,10 +183,10 @@ def test_a_replay_in_bulk_is_previewed_begun_steered_and_watched(
     assert (begun["state"], begun["matched"], begun["turned"], begun["rate"]) == ("running", 1, 0, 1.0)
     ident = begun["id"]
     assert operator.json("replays", ident, "--pause")["state"] == "paused"
-    operator.simulation.run(15)
+    operator.simulation.run(40)
     assert status(operator, failed) == "failed"
     assert operator.json("replays", ident, "--resume")["state"] == "running"
-    operator.simulation.run(25)
+    operator.simulation.run(60)
     assert status(operator, failed) == "delivered"
     (shown,) = operator.json("replays")
     assert (shown["state"], shown["delivered"], shown["waiting"]) == ("done", 1, 0)
@@ -205,7 +205,7 @@ def test_more_than_a_few_are_replayed_in_bulk(
     assert ended.code == 0
     assert len(counted) == 1, "counting many takes long: once is enough"
     assert "1 matched, replayed in bulk" in ended.out
-    operator.simulation.run(25)
+    operator.simulation.run(60)
     assert status(operator, failed) == "delivered"
 
 
