@@ -180,3 +180,39 @@ def test_a_cut_request_spoils_the_session() -> None:
         client.write(b"h", 0, bytes(32_000))
     assert client.broken
     assert not client.idle
+
+
+@pytest.mark.parametrize("kind", [Packet.STATUS, Packet.ATTRS])
+def test_an_answer_that_ends_early_is_none(kind: Packet) -> None:
+    client = Client(ScriptedServer(lambda asked, body: (kind, b"\0")))
+    with pytest.raises(LinkLost, match="does not keep to SFTP"):
+        client.lstat("a")
+
+
+def test_a_listing_without_names_is_at_its_end() -> None:
+    def answer(kind: int, body: bytes) -> tuple[int, bytes]:
+        if kind == Packet.OPENDIR:
+            return Packet.HANDLE, wire.string(b"h")
+        return (Packet.NAME, struct.pack(">I", 0)) if kind == Packet.READDIR else (Packet.STATUS, OK)
+
+    server = ScriptedServer(answer)
+    assert list(Client(server).listing(".", most=10)) == []
+    assert server.seen == [Packet.OPENDIR, Packet.READDIR, Packet.CLOSE]
+
+
+def test_a_server_that_never_ends_its_answer_is_left_when_asked() -> None:
+    class Endless(ScriptedServer):
+        def recv(self, nbytes: int) -> bytes:
+            return struct.pack(">IBI", 5, Packet.STATUS, 999)  # answers what nobody asked
+
+    pulses: list[int] = []
+
+    def pulse() -> None:
+        pulses.append(1)
+        if len(pulses) > 100:
+            raise AttemptCancelled
+
+    client = Client(Endless(ok))
+    client.pulse = pulse
+    with pytest.raises(AttemptCancelled):
+        client.remove("a")

@@ -217,7 +217,10 @@ class Client:
         try:
             while seen < most:
                 reader = self._expect(self.ask(Packet.READDIR, wire.string(handle)), Packet.NAME)
-                for _ in range(reader.u32()):
+                count = reader.u32()
+                if not count:  # as OpenSSH's client: else a server that forgets its EOF is asked for ever
+                    return
+                for _ in range(count):
                     name = reader.text()
                     reader.string()
                     seen += 1
@@ -279,6 +282,8 @@ class Client:
         while number not in self._answers:
             self._receive()
             self._sort_packets()
+            if number not in self._answers:
+                self.pulse()  # a server that is never silent, and never done, does not hold the attempt
         kind, body = self._answers.pop(number)
         request = self._asked.pop(number)
         reader = Reader(body)

@@ -10,6 +10,8 @@ import enum
 import struct
 from dataclasses import dataclass
 
+from conveyor_connectors.ftp.server import LinkLost
+
 VERSION = 3
 
 
@@ -107,8 +109,11 @@ class Space:
     """None where the file system does not count files."""
 
 
-class Malformed(Exception):
-    """The server sent something that is not SFTP."""
+class Malformed(LinkLost):
+    """The server sent something that is not SFTP: whatever it meant by it, nobody has heard its answer."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the server does not keep to SFTP: {what}")
 
 
 class Reader:
