@@ -65,6 +65,8 @@ K = ErrorKind
         ),
         ("RNTO", 553, "File name not allowed.", K.NAME),
         ("STOR", 552, "Requested file action aborted.", K.QUOTA),
+        ("STOR", 550, "Insufficient permissions to create the file.", K.CONFIG),
+        ("STOR", 451, "Insufficient space on the disk.", K.QUOTA),
         ("AUTH", 502, "Command not implemented.", K.CONFIG),
         ("AUTH", 431, "Service is temporarily unavailable.", K.TRANSIENT),
         ("PROT", 534, "Fallback to [C]", K.CONFIG),

@@ -67,3 +67,9 @@ def test_a_broken_key_and_an_old_type_are_said() -> None:
     old = dsa.generate_private_key(1024)
     text = old.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()).decode()
     assert "not supported" in problem(text, None).message
+
+
+def test_a_curve_that_ssh_does_not_know_is_said() -> None:
+    key = ec.generate_private_key(ec.SECP256K1())
+    text = key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()).decode()
+    assert "ssh-keygen" in (problem(text, None).hint or "")

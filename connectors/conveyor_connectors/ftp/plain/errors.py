@@ -14,7 +14,15 @@ _LOGIN = frozenset({"greeting", "AUTH", "USER", "PASS", "PBSZ", "PROT"})
 
 _BUSY = ("too many", "maximum", "limit", "exceeded", "try again", "busy", "later", "connections", "users")
 _ENCRYPTION = ("encrypt", "tls", "ssl", "cleartext", "clear text", "secure", "plaintext")
-_FULL = ("no space", "disk full", "disk is full", "quota", "not enough space", "insufficient", "storage")
+_FULL = (
+    "no space",
+    "disk full",
+    "disk is full",
+    "quota",
+    "not enough space",
+    "insufficient space",
+    "storage",
+)
 _FAILED_WRITE = ("failure writing to local file",)
 """vsftpd's 451 for every error of a write, which on a sound disk is a full one."""
 _NAMING = ("name too long", "filename too long", "file name", "filename", "illegal", "invalid character")

@@ -64,11 +64,14 @@ def _for_paramiko(key: object) -> paramiko.PKey:
     )
     for kind, made in kinds:
         if isinstance(key, kind):
-            plain = key.private_bytes(  # type: ignore[attr-defined]
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.OpenSSH,
-                serialization.NoEncryption(),
-            )
+            try:
+                plain = key.private_bytes(  # type: ignore[attr-defined]
+                    serialization.Encoding.PEM,
+                    serialization.PrivateFormat.OpenSSH,
+                    serialization.NoEncryption(),
+                )
+            except ValueError:
+                break  # a curve that SSH has no name for
             return made.from_private_key(io.StringIO(plain.decode()))
     raise DeliveryError(
         ErrorKind.CONFIG,
