@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
 
-from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind, Parcel, Target
+from conveyor.contract import AttemptCancelled, ConflictPolicy, DeliveryError, ErrorKind, Parcel, Target
 from conveyor.kit.bodies import Body
 from conveyor.kit.naming import NUMBERED, numbered
 from conveyor.testing.harness import HarnessContext, SimpleMemory, make_parcel
@@ -212,6 +213,18 @@ def test_a_change_of_the_endpoint_is_learnt_anew() -> None:
     assert Preconditions(options, memory).known() is True
     other = S3Options.model_validate({"bucket": "c", "endpoint": "https://s3.example.com"})
     assert Preconditions(other, memory).known() is None
+
+
+def test_who_waits_for_another_upload_of_the_name_can_be_cancelled() -> None:
+    bucket, waiting = FakeBucket(False), HarnessContext()
+    options = S3Options.model_validate({"bucket": "b", "endpoint": "https://s3.example.com"})
+    another = Preconditions(options, SimpleMemory())
+    with ThreadPoolExecutor(1) as pool, another.alone("p.jpg", lambda: None):
+        started = pool.submit(placer(bucket).place, make_parcel(10), Target("p.jpg", RENAME), waiting)
+        waiting.cancel()
+        with pytest.raises(AttemptCancelled):
+            started.result(5)
+    assert bucket.calls == []
 
 
 def test_credentials_that_may_not_look_still_create() -> None:

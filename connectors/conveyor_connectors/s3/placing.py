@@ -131,7 +131,7 @@ class Placer:
         Raises:
             Occupied: something else stands there.
         """
-        with self._preconditions.alone(key):
+        with self._preconditions.alone(key, context.check):
             for _ in range(3):
                 stored = self._attempt_create(parcel, key, context)
                 if stored is not None:

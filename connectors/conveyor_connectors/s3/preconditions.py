@@ -9,13 +9,14 @@ writers of one name can overwrite each other; writers of the same process are ke
 from __future__ import annotations
 
 import hashlib
-import threading
-import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from conveyor.contract import Memory
+from conveyor.kit.turns import Turns
 from conveyor_connectors.s3.options import S3Options
+
+_creating = Turns()
 
 
 class Preconditions:
@@ -55,41 +56,13 @@ class Preconditions:
             self._memory.put_if_absent(self._key, honoured)
 
     @contextmanager
-    def alone(self, key: str) -> Iterator[None]:
-        """Keep other threads of this process from the key, where the service will not."""
+    def alone(self, key: str, check: Callable[[], None]) -> Iterator[None]:
+        """Keep other threads of this process from the key, where the service will not.
+
+        Another's upload may take hours: ``check`` is called while waiting, and may raise.
+        """
         if self.known() is True:
             yield
             return
-        with _LOCKS.get(f"{self._place}|{key}"):
+        with _creating.take(f"{self._place}|{key}", check):
             yield
-
-
-class _Lock:
-    """A lock that can be weakly referenced."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
-class _Locks:
-    """One lock for each name in use."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._locks: weakref.WeakValueDictionary[str, _Lock] = weakref.WeakValueDictionary()
-
-    def get(self, name: str) -> _Lock:
-        with self._guard:
-            lock = self._locks.get(name)
-            if lock is None:
-                lock = self._locks[name] = _Lock()
-            return lock
-
-
-_LOCKS = _Locks()
