@@ -16,6 +16,7 @@ from servers.tls import make_certificates
 from conveyor.contract import AttemptCancelled, ConflictPolicy, DeliveryError, ErrorKind, Receipt, Target
 from conveyor.testing.harness import HarnessContext, make_env, make_parcel
 from conveyor.testing.ports import LOOPBACK
+from conveyor_connectors.webdav import dav
 from conveyor_connectors.webdav.connector import WebdavConnector
 from conveyor_connectors.webdav.options import WebdavOptions
 
@@ -129,3 +130,19 @@ def test_an_answer_that_dribbles_ends_with_the_attempt() -> None:
             deliver(url, context=HarnessContext(deadline=2.0))
         stop.set()
     assert time.monotonic() - started < 10
+
+
+def test_a_look_that_dribbles_is_no_mistake_of_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dav, "READ_TIMEOUT", 1.0)
+    stop = threading.Event()
+
+    def handle(conn: socket.socket, head: bytes) -> None:
+        conn.sendall(b"HTTP/1.1 207 Multi-Status\r\nConnection: close\r\n\r\n")
+        while not stop.wait(0.1):
+            conn.sendall(b" ")
+
+    with server(handle) as url:
+        with pytest.raises(DeliveryError, match="in time") as caught:
+            deliver(url)
+        stop.set()
+    assert caught.value.kind is ErrorKind.TRANSIENT

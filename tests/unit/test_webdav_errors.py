@@ -336,3 +336,27 @@ def test_no_other_writer_is_looked_for_at_a_name_that_carries_the_delivery() -> 
         connector.deliver(parcel, target, HarnessContext())
         connector.close()
     assert [method for method, _, _ in stub.requests] == ["PROPFIND", "MKCOL", "PUT", "PROPFIND", "MOVE"]
+
+
+NONE_THERE = (
+    b'<d:multistatus xmlns:d="DAV:"><d:response><d:href>/photo.jpg</d:href>'
+    b"<d:status>HTTP/1.1 %d Told</d:status></d:response></d:multistatus>"
+)
+
+
+def test_a_multistatus_that_tells_of_nothing_there() -> None:
+    """RFC 4918, 14.24: a status of the resource itself, in place of its properties."""
+    script = {
+        "PROPFIND": [FOLDER, Said(207, body=NONE_THERE % 404), multistatus("/x", size=5)],
+        "PUT": Said(201),
+        "MOVE": Said(201),
+        "*": Said(404),
+    }
+    with answering(script) as stub:
+        assert not deliver(stub, Target("photo.jpg", ConflictPolicy.SKIP)).skipped
+
+
+def test_a_multistatus_that_refuses_is_a_refusal() -> None:
+    skip = Target("photo.jpg", ConflictPolicy.SKIP)
+    error, _ = refusal({"PROPFIND": [FOLDER, Said(207, body=NONE_THERE % 423)]}, skip)
+    assert (error.kind, error.code) == (K.TRANSIENT, "423")

@@ -34,12 +34,14 @@ class Answer:
         headers: Names in any case.
         body: Its beginning; whole when ``whole``.
         whole: The body was read to its end.
+        late: It is not whole, since it took too long.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
     whole: bool = True
+    late: bool = False
 
     @property
     def done(self) -> bool:
@@ -104,7 +106,8 @@ class DavClient(Client):  # type: ignore[misc]
         finally:
             # Back to the pool when the body was read to its end; closed otherwise.
             response.close()
-        return Answer(response.status_code, response.headers, body, whole)
+        late = not whole and len(body) < limit
+        return Answer(response.status_code, response.headers, body, whole, late)
 
     def stream(self, path: str, timeout: float = READ_TIMEOUT) -> Response:
         """GET, its body unread: the caller reads and closes."""

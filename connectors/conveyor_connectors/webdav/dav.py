@@ -16,6 +16,7 @@ from conveyor_connectors.webdav.errors import of_answer, of_exception
 from conveyor_connectors.webdav.multistatus import Entry
 from conveyor_connectors.webdav.options import DestinationHeader, WebdavOptions
 
+_GONE = (404, 410)
 _GATEWAY = (502, 504)
 
 
@@ -80,7 +81,7 @@ class Dav:
         doing = f"look at {unquote(place)}"
         asked = multistatus.PROPFIND_CLOUD if self.options.is_cloud else multistatus.PROPFIND
         answer = self.ask("info", place, doing, context, data=asked, headers=_DEPTH_0)
-        if answer.status in (404, 410):
+        if answer.status in _GONE:
             return None
         if 300 <= answer.status < 400 and _adds_slash(answer, place):
             return Entry(unquote(place), is_folder=True)
@@ -88,10 +89,21 @@ class Dav:
             raise self._no_dav(answer, doing) if answer.done else of_answer(answer, doing)
         found = self.parse(answer, doing)
         same = [entry for entry in found if entry.path == unquote(place).rstrip("/")]
-        return (same or found)[0]
+        there = (same or found)[0]
+        if there.status in _GONE:
+            return None
+        if there.status >= 300:
+            raise of_answer(Answer(there.status, answer.headers), doing)
+        return there
 
     def parse(self, answer: Answer, doing: str) -> list[Entry]:
-        """The resources of a 207, at least one."""
+        """The resources of a 207, at least one.
+
+        Raises:
+            DeliveryError: CONFIG, it is none; TRANSIENT, it did not come to its end in time.
+        """
+        if answer.late:
+            raise DeliveryError(ErrorKind.TRANSIENT, f"could not {doing}: the answer does not end in time")
         try:
             found = multistatus.entries(answer.body) if answer.whole else []
         except multistatus.Unreadable:

@@ -33,6 +33,7 @@ class Entry:
         size: Bytes, where told.
         etag: Entity tag, opaque.
         checksums: Digests by hashlib name, hex, as ownCloud and Nextcloud tell them.
+        status: Of the resource as a whole, where told (RFC 4918, 14.24): 404 when there is none.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Entry:
     size: int | None = None
     etag: str | None = None
     checksums: dict[str, str] = field(default_factory=dict)
+    status: int = 200
 
 
 class Unreadable(ValueError):
@@ -97,7 +99,8 @@ def _entry(response: Any) -> Entry:
         etag = (prop.findtext(f"{_DAV}getetag") or "").strip() or etag
         for told in prop.iterfind(f"{_OWNCLOUD}checksums/{_OWNCLOUD}checksum"):
             checksums |= checksums_of(told.text or "")
-    return Entry(path_of(href), is_folder, size, etag, checksums)
+    status = _code(response.findtext(f"{_DAV}status")) or 200
+    return Entry(path_of(href), is_folder, size, etag, checksums, status)
 
 
 def path_of(href: str) -> str:
