@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -23,6 +24,8 @@ class Answer:
     message: str = "made up"
     extra: str = ""
     body: bytes | None = None
+    endless: bytes = b""
+    """What is sent as the body for ever, a single byte slowly."""
 
     def document(self) -> bytes:
         if self.body is not None:
@@ -63,9 +66,20 @@ def answering(*answers: Answer, certificates: Certificates | None = None) -> Ite
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
+            if answer.endless:
+                self._go_on(answer.endless)
+                return
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def _go_on(self, piece: bytes) -> None:
+            self.close_connection = True
+            self.end_headers()
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(piece)
+                    time.sleep(0.05 if len(piece) == 1 else 0)
 
         do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _any
 

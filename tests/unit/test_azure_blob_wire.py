@@ -22,6 +22,7 @@ from conveyor.contract import AttemptCancelled, ConflictPolicy, DeliveryError, E
 from conveyor.network import Network, NetworkRefused
 from conveyor.testing.harness import HarnessContext, make_env, make_parcel
 from conveyor.testing.ports import LOOPBACK, free_port
+from conveyor_connectors.azure_blob import transport
 from conveyor_connectors.azure_blob.client import CLIENTS
 from conveyor_connectors.azure_blob.connector import AzureBlobConnector
 from conveyor_connectors.azure_blob.options import AzureBlobOptions
@@ -291,3 +292,17 @@ def test_only_the_metadata_service_is_asked_beside_the_policy(monkeypatch: pytes
     assert wire.get_adapter("http://169.254.169.253/") is everything
     assert dialled == []
     made.close()
+
+
+@pytest.mark.parametrize("status", [200, 503])
+@pytest.mark.parametrize("piece", [b" ", b" " * 65_536], ids=["dribbles", "floods"])
+def test_an_answer_without_an_end_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, status: int, piece: bytes
+) -> None:
+    monkeypatch.setattr(transport, "ANSWER_TIMEOUT", 0.5)
+    started = time.monotonic()
+    with answering(Answer(status, endless=piece)) as stub:
+        error = failure(stub)
+    assert "does not end" in error.message
+    assert error.kind is ErrorKind.UNKNOWN_OUTCOME
+    assert time.monotonic() - started < 10

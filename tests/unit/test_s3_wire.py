@@ -19,6 +19,7 @@ from conveyor.contract import ConflictPolicy, DeliveryError, ErrorKind, Target
 from conveyor.network import Network
 from conveyor.testing.harness import HarnessContext, make_env, make_parcel
 from conveyor.testing.ports import LOOPBACK, free_port
+from conveyor_connectors.s3 import objects
 from conveyor_connectors.s3.client import CLIENTS
 from conveyor_connectors.s3.connector import S3Connector
 from conveyor_connectors.s3.options import S3Options
@@ -391,3 +392,17 @@ def test_no_credentials_at_all(stub: Stub, monkeypatch: pytest.MonkeyPatch, tmp_
     told = failure(stub, access_key=None, secret_key=None)
     assert told.kind is ErrorKind.AUTH_REVOKED
     assert stub.requests == []
+
+
+@pytest.mark.parametrize("status", [200, 503])
+@pytest.mark.parametrize("piece", [b" ", b" " * 65_536], ids=["dribbles", "floods"])
+def test_an_answer_without_an_end_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, status: int, piece: bytes
+) -> None:
+    monkeypatch.setattr(objects, "ANSWER_TIMEOUT", 0.5)
+    started = time.monotonic()
+    with answering(Answer(status, endless=piece)) as stub:
+        error = failure(stub)
+    assert "does not end" in error.message
+    assert error.kind is ErrorKind.UNKNOWN_OUTCOME
+    assert time.monotonic() - started < 10

@@ -1,7 +1,7 @@
 """The SDK's HTTP layer under our rules: the network policy dials, nothing comes from the environment.
 
 azure-core sends through a ``requests`` session. :func:`session` makes one of :mod:`conveyor.kit.sessions`
-whose adapter leaves the answer's body to the SDK and raises what its transport expects.
+whose adapter leaves the body of a download to the SDK and raises what its transport expects.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import requests
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError, SSLError
 
 from conveyor.kit import sessions
-from conveyor.kit.pools import policed_pools, send_once
+from conveyor.kit.pools import ANSWER_TIMEOUT, policed_pools, send_once, whole
 
 if TYPE_CHECKING:
     from conveyor.network import Network
@@ -48,6 +48,10 @@ class PolicedAdapter(sessions.PolicedAdapter):
                 connect=connect,
                 read=read,
             )
+            response = self.build_response(request, answer)
+            if not stream or answer.status >= 300:
+                response._content = whole(answer, min(ANSWER_TIMEOUT, read or ANSWER_TIMEOUT))
+                response._content_consumed = True
         except (NewConnectionError, ConnectTimeoutError):
             raise  # the transport knows them by these names
         except ReadTimeoutError as error:
@@ -56,7 +60,7 @@ class PolicedAdapter(sessions.PolicedAdapter):
             raise requests.exceptions.SSLError(error, request=request) from error
         except (HTTPError, OSError) as error:
             raise requests.ConnectionError(error, request=request) from error
-        return self.build_response(request, answer)
+        return response
 
 
 def session(network: Network, *, verify: bool, ca: Path | None, connections: int) -> sessions.Session:

@@ -12,7 +12,7 @@ from typing import Any
 import botocore.exceptions as sdk
 
 from conveyor.contract import DeliveryError, ErrorKind, Scope
-from conveyor.kit.errors import causes, ours, refusal
+from conveyor.kit.errors import Endless, causes, ours, refusal
 from conveyor.kit.waits import stated_delay
 from conveyor_connectors.s3.codes import CODES, ROLE, STATUSES
 
@@ -119,6 +119,8 @@ def _from_transport(error: Exception, doing: str, sent: bool) -> DeliveryError:
 def _reason(error: Exception) -> str:
     """A short reason without the URL, headers or objects that SDK messages carry."""
     for cause in causes(error):
+        if isinstance(cause, Endless):
+            return str(cause)
         if isinstance(cause, TimeoutError):
             return "timed out"
         if isinstance(cause, socket.gaierror):

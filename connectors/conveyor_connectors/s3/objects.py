@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from botocore.exceptions import ClientError
 from conveyor.contract import AttemptContext, DeliveryError, ErrorKind, Parcel
 from conveyor.kit.bodies import BLOCK, Body, BodyStopped, Publishing
 from conveyor.kit.errors import causes
+from conveyor.kit.pools import ANSWER_TIMEOUT
 from conveyor_connectors.s3.errors import classify, code_of, status_of
 from conveyor_connectors.s3.options import S3Options
 from conveyor_connectors.s3.wire import READ_TIMEOUT, calling
@@ -309,7 +311,8 @@ class Bucket:
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if create else {}
         with (
             self._errors("complete the upload", create=create, publishes=True),
-            self._limits(context, COMPLETE_TIMEOUT),
+            # Amazon sends spaces while it is at it: they are an answer that has begun.
+            self._limits(context, COMPLETE_TIMEOUT, whole=math.inf),
             context.phase("commit"),
         ):
             answer = self._client.complete_multipart_upload(
@@ -383,11 +386,15 @@ class Bucket:
         context: Limits,
         seconds: float = READ_TIMEOUT,
         *,
+        whole: float | None = None,
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
     ) -> Iterator[None]:
         context.check()
-        with calling(min(seconds, max(1.0, context.remaining())), headers=headers, body=body):
+        left = max(1.0, context.remaining())
+        with calling(
+            min(seconds, left), whole=min(whole or ANSWER_TIMEOUT, left), headers=headers, body=body
+        ):
             yield
 
     @contextmanager

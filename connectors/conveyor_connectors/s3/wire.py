@@ -21,8 +21,11 @@ from botocore.awsrequest import (
     AWSHTTPSConnection,
     AWSHTTPSConnectionPool,
 )
+from botocore.exceptions import ConnectionClosedError, HTTPClientError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
+from urllib3 import exceptions as lower
 
+from conveyor.kit import pools
 from conveyor.kit.bodies import BLOCK, Body
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ class Call(threading.local):
     """What applies to the request that this thread is making."""
 
     read_timeout: float | None = None
+    whole: float | None = None
     headers: Mapping[str, str] = {}
     body: Body | None = None
 
@@ -56,20 +60,25 @@ _call = Call()
 
 @contextmanager
 def calling(
-    read_timeout: float, *, headers: Mapping[str, str] | None = None, body: Body | None = None
+    read_timeout: float,
+    *,
+    whole: float | None = None,
+    headers: Mapping[str, str] | None = None,
+    body: Body | None = None,
 ) -> Iterator[None]:
     """Apply limits, object headers and body to the SDK call made inside.
 
     Args:
         read_timeout: Seconds to wait for each part of the answer.
+        whole: Seconds from its beginning to its end; the kit's ANSWER_TIMEOUT when None.
         headers: Sent with the operations that create an object, and signed.
         body: Told when its bytes really go out, and not only into a hash.
     """
-    _call.read_timeout, _call.headers, _call.body = read_timeout, headers or {}, body
+    _call.read_timeout, _call.whole, _call.headers, _call.body = read_timeout, whole, headers or {}, body
     try:
         yield
     finally:
-        _call.read_timeout, _call.headers, _call.body = None, {}, None
+        _call.read_timeout, _call.whole, _call.headers, _call.body = None, None, {}, None
 
 
 def _before_call(model: Any, params: dict[str, Any], **_: object) -> None:
@@ -166,8 +175,8 @@ class PolicedSession(URLLib3Session):
             max_pool_connections=connections,
         )
         http, https = network.connection_classes(_Http, _Https)
-        pools: dict[str, type] = self._pool_classes_by_scheme  # type: ignore[attr-defined]
-        pools.update(
+        classes: dict[str, type] = self._pool_classes_by_scheme  # type: ignore[attr-defined]
+        classes.update(
             http=type("PolicedPool", (AWSHTTPConnectionPool,), {"ConnectionCls": http}),
             https=type("PolicedTlsPool", (_HttpsPool,), {"ConnectionCls": https}),
         )
@@ -175,7 +184,25 @@ class PolicedSession(URLLib3Session):
     def send(self, request: Any) -> Any:
         if self._network.proxy is not None:
             self._network.check_literal(urlsplit(request.url).hostname or "")
-        return super().send(request)
+        streamed, request.stream_output = request.stream_output, True  # botocore would read without limits
+        try:
+            answer = super().send(request)
+        finally:
+            request.stream_output = streamed
+        if not streamed or answer.status_code >= 300:
+            answer._content = self._content_of(answer.raw, request)  # type: ignore[attr-defined]
+        return answer
+
+    def _content_of(self, raw: Any, request: Any) -> bytes:
+        """The answer's content, in botocore's errors."""
+        try:
+            return pools.whole(raw, _call.whole, decode=False)
+        except lower.ReadTimeoutError as error:
+            raise ReadTimeoutError(endpoint_url=request.url, error=error) from error
+        except lower.ProtocolError as error:
+            raise ConnectionClosedError(endpoint_url=request.url, request=request, error=error) from error
+        except (lower.HTTPError, OSError) as error:
+            raise HTTPClientError(error=error) from error
 
     def _get_pool_manager_kwargs(self, **extra: Any) -> dict[str, Any]:
         kwargs: dict[str, Any] = super()._get_pool_manager_kwargs(  # type: ignore[misc]

@@ -27,6 +27,13 @@ _ADDRESS_NAMES = frozenset({"InvalidURL", "InvalidSchema", "MissingSchema", "Inv
 """Of ``requests``, which is not always installed."""
 
 
+class Endless(lower.HTTPError):
+    """An answer takes too long, or is too long, to be one."""
+
+    def __init__(self) -> None:
+        super().__init__("the answer does not end")
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """The exception and what lies under it: SDKs and requests keep originals in several places."""
     waiting: list[object] = [error]
@@ -113,6 +120,8 @@ def reason(error: BaseException) -> str:
     for cause in causes(error):
         if isinstance(cause, lower.NewConnectionError):
             continue  # urllib3 derives it from its time-outs; why is in its cause
+        if isinstance(cause, Endless):
+            return str(cause)
         if isinstance(cause, TimeoutError | lower.TimeoutError):
             return "timed out"
         if isinstance(cause, socket.gaierror):

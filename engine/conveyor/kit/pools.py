@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, LocationParseError
+from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 from urllib3.util.timeout import Timeout
 
 from conveyor.kit.bodies import BLOCK, Body
+from conveyor.kit.errors import Endless
 
 if TYPE_CHECKING:
     from urllib3 import PoolManager
@@ -128,7 +129,7 @@ def exchange(
         ConveyorError: the policy forbids the address.
     """
     answer = send_once(pools, method, url, body, headers, connect=connect, read=read)
-    return answer, _bounded(answer)
+    return answer, whole(answer)
 
 
 def send_once(
@@ -156,21 +157,28 @@ def send_once(
     )
 
 
-def _bounded(answer: BaseHTTPResponse) -> bytes:
-    """The whole answer, which ends in time and is not too long.
+def whole(answer: BaseHTTPResponse, seconds: float | None = None, *, decode: bool = True) -> bytes:
+    """The whole content of an answer, which ends in time and is not too long.
+
+    Args:
+        answer: Of :func:`send_once`, or of a pool of the caller's own.
+        seconds: From now to its last byte; ANSWER_TIMEOUT when None.
+        decode: As its ``Content-Encoding`` says.
 
     Raises:
-        HTTPError: it does not, or is.
+        Endless: it does not, or is.
+        urllib3.exceptions.HTTPError, OSError: it breaks off.
     """
-    end, parts, size = time.monotonic() + ANSWER_TIMEOUT, [], 0
-    plain = "Content-Encoding" not in answer.headers  # a decoder may have kept something
+    end, parts, size = time.monotonic() + (ANSWER_TIMEOUT if seconds is None else seconds), [], 0
+    decode = decode and answer.length_remaining != 0  # of nothing (HEAD) no decoder makes anything
+    plain = not decode or "Content-Encoding" not in answer.headers  # a decoder may have kept something
     # Not read: it waits for a whole block, however slowly one comes.
-    while part := answer.read1(BLOCK, decode_content=True):
+    while part := answer.read1(BLOCK, decode_content=decode):
         parts.append(part)
         size += len(part)
         if size > ANSWER_MAX or time.monotonic() > end:
             answer.close()
-            raise HTTPError("the answer does not end")
+            raise Endless
         if answer.length_remaining == 0 and plain:
             break
     answer.release_conn()
