@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Collection, Iterable
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
 
 from conveyor.contract import DeliveryError, ErrorKind
+from conveyor.kit.waits import instant
 from conveyor.network import NetworkRefused
 from conveyor_connectors.webhook.exchange import Answer
 
@@ -43,18 +43,11 @@ def retry_after(value: str | None, now: float, date: str | None = None) -> float
     value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
-    until = _instant(value)
+    until = instant(value)
     if until is None:
         return None
-    since = _instant(date)
+    since = instant(date)
     return max(0.0, float(math.ceil(until - (now if since is None else since))))
-
-
-def _instant(date: str | None) -> float | None:
-    try:
-        return None if date is None else parsedate_to_datetime(date).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
 
 
 def refusal(answer: Answer, *, now: float, permanent: Collection[int], hide: Iterable[str]) -> DeliveryError:

@@ -239,7 +239,8 @@ def _one(installation: Installation, signals: Signals, plan: Plan) -> Exit:
         tracing.flush()
         signals.hold_back()
         if not signals.stop.is_set():  # else it was told to end meanwhile
-            since = ["--since", str(started)] if plan.until_idle else []
+            first = plan.until_idle and plan.since is None
+            since = ["--since", str(started)] if first else []
             again = [sys.executable, "-m", "conveyor", *sys.argv[1:], *since]
             os.execv(sys.executable, again)  # noqa: S606
     return code

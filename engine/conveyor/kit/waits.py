@@ -45,16 +45,21 @@ def stated_delay(headers: Mapping[str, str]) -> float | None:
             if told.get(name, "").isdecimal():
                 return min(float(told[name]) / 1000, MAX_DELAY)
         return min(max(0.0, float(text)), MAX_DELAY) if text and text[0].isdigit() else _until(text, told)
-    except (ValueError, OverflowError):  # also a date that no calendar has in UTC
+    except ValueError:
         return None
 
 
 def _until(text: str, headers: Mapping[str, str]) -> float | None:
-    if not text:
+    until = instant(text)
+    if until is None:
         return None
-    until = parsedate_to_datetime(text).astimezone(UTC).timestamp()
+    now = instant(headers.get("date"))
+    return min(max(0.0, until - (time.time() if now is None else now)), MAX_DELAY)
+
+
+def instant(text: str | None) -> float | None:
+    """Seconds since the epoch, of a date as HTTP writes them (RFC 9110 §5.6.7); None of anything else."""
     try:
-        now = parsedate_to_datetime(headers.get("date") or "").astimezone(UTC).timestamp()
-    except ValueError:
-        now = time.time()
-    return min(max(0.0, until - now), MAX_DELAY)
+        return None if text is None else parsedate_to_datetime(text).astimezone(UTC).timestamp()
+    except (ValueError, TypeError, OverflowError):  # also one that no calendar has in UTC
+        return None

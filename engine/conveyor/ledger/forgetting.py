@@ -214,8 +214,10 @@ def _erase_from_replays(connection: sa.Connection, some: Sequence[str]) -> None:
     Before anything else is locked: whoever feeds a replay holds its row, and goes on to payloads.
     """
     found = connection.execute(_REPLAYS).all()
-    sessions = set(connection.execute(_SESSIONS, {"jobs": list(some)}).scalars()) if found else set()
-    for ident, text in found if sessions else ():
+    if not found:
+        return
+    sessions = set(connection.execute(_SESSIONS, {"jobs": list(some)}).scalars())
+    for ident, text in found:
         wanted = json.loads(text)
         if not sessions.isdisjoint(wanted["sessions"]):
             wanted["sessions"] = sorted({FORGOTTEN, *wanted["sessions"]} - sessions)

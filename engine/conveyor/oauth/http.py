@@ -6,10 +6,9 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from conveyor.kit.waits import stated_delay
+from conveyor.kit.waits import instant, stated_delay
 from conveyor.network.lifeline import within
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def ask(
         response.status,
         _object(text),
         stated_delay(response.headers),
-        _instant(response.headers.get("Date")),
+        instant(response.headers.get("Date")),
     )
 
 
@@ -135,13 +134,6 @@ def _object(text: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError):  # no JSON, or nested without end
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _instant(text: str | None) -> float | None:
-    try:
-        return None if text is None else parsedate_to_datetime(text).timestamp()
-    except (ValueError, OverflowError):  # no date, or one that no calendar has
-        return None
 
 
 def stated_seconds(value: Any, otherwise: float, *, most: float) -> float:
